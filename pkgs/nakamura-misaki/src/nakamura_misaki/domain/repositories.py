@@ -1,0 +1,189 @@
+"""The ports: what the application asks of a store.
+
+A repository is bound to one workspace when it is built and reaches no other.
+Every method may raise StorageUnavailable. ``create_many`` and ``save_many`` are
+idempotent on the key: what is there already stays as it is, unless the entry
+given is newer.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from nakamura_misaki.domain.embedding import Embedding
+from nakamura_misaki.domain.handoff import Handoff
+from nakamura_misaki.domain.note import Note, SearchAnswer
+from nakamura_misaki.domain.session import Session
+from nakamura_misaki.domain.task import Task
+
+
+class WriteCount(NamedTuple):
+    """What a bulk write did: entries new, replaced by a newer one, and known before."""
+
+    new: int = 0
+    updated: int = 0
+    known: int = 0
+
+    def plus(self, other: "WriteCount") -> "WriteCount":
+        return WriteCount(
+            self.new + other.new, self.updated + other.updated, self.known + other.known
+        )
+
+
+class TaskRepository(Protocol):
+    async def create(self, task: Task) -> Task:
+        """Store a new task. Raises AlreadyExists if its id is taken."""
+        ...
+
+    async def get(self, task_id: UUID) -> Task | None: ...
+
+    async def update(self, task: Task) -> Task:
+        """Store the task's present values.
+
+        Raises NotFound, or IllegalTransition when the stored status may not
+        become the new one (because somebody else changed it meanwhile).
+        """
+        ...
+
+    async def delete(self, task_id: UUID) -> None:
+        """Delete the task and its handoffs; no error if there is none."""
+        ...
+
+    async def list_by_user(self, user_id: str, status: str | None = None) -> list[Task]:
+        """Tasks assigned to the user, earliest due date first, those without one last."""
+        ...
+
+    async def list_due_today(self, user_id: str) -> list[Task]:
+        """Open tasks of the user that are due on the present day of the team's time zone."""
+        ...
+
+    async def create_many(self, tasks: Iterable[Task]) -> WriteCount: ...
+
+    def stream(self) -> AsyncIterator[Task]:
+        """Every task of the workspace, in the order of ids, in bounded memory."""
+        ...
+
+
+class HandoffRepository(Protocol):
+    async def create(self, handoff: Handoff) -> Handoff:
+        """Store a new handoff. Raises AlreadyExists, or NotFound if its task is not there."""
+        ...
+
+    async def get(self, handoff_id: UUID) -> Handoff | None: ...
+
+    async def list_by_to_user(self, user_id: str) -> list[Handoff]:
+        """All handoffs to the user, completed ones too, earliest first."""
+        ...
+
+    async def list_pending_reminders(self) -> list[Handoff]:
+        """Open handoffs due within the lead time and not yet reminded of, earliest first."""
+        ...
+
+    async def mark_reminded(self, handoff_id: UUID) -> bool:
+        """True for the one caller that marks it first; False if it was marked or is not there."""
+        ...
+
+    async def mark_completed(self, handoff_id: UUID) -> bool:
+        """True for the one caller that completes it; False if it was, or is not there."""
+        ...
+
+    async def create_many(self, handoffs: Iterable[Handoff]) -> WriteCount: ...
+
+    def stream(self) -> AsyncIterator[Handoff]:
+        """Every handoff of the workspace, in the order of ids, in bounded memory."""
+        ...
+
+
+class NoteRepository(Protocol):
+    async def save(self, note: Note) -> Note:
+        """Store the note (new, or in place of the one with its id) and then its vector.
+
+        A failing embedder never fails this: the note stays without a vector
+        until ``embed-pending`` runs. Raises AlreadyExists if the id or source
+        key belongs to another user's note.
+        """
+        ...
+
+    async def get(self, note_id: UUID) -> Note | None: ...
+
+    async def search(self, query: str, user_id: str | None = None, limit: int = 10) -> SearchAnswer:
+        """Notes that answer the query, best first: of one user, or (None) of everybody.
+
+        Raises InvalidInput for a blank query or a limit outside 1 to 1000.
+        """
+        ...
+
+    async def list_by_session(self, session_id: str) -> list[Note]:
+        """The session's notes, oldest first."""
+        ...
+
+    async def list_by_user(
+        self, user_id: str, category: str | None = None, limit: int = 50
+    ) -> list[Note]:
+        """The user's notes, newest first."""
+        ...
+
+    async def save_many(
+        self, notes: Iterable[Note], embeddings: Sequence[Embedding] | None = None
+    ) -> WriteCount:
+        """Store many notes, with vectors of the repository's embedder if given (one each)."""
+        ...
+
+    def stream(self) -> AsyncIterator[Note]:
+        """Every note of the workspace, in the order of ids, in bounded memory."""
+        ...
+
+
+class StoredEmbedding(NamedTuple):
+    """One stored vector and where it belongs."""
+
+    note_id: UUID
+    model: str
+    embedding: Embedding
+
+
+class EmbeddingStore(Protocol):
+    """Vectors of notes, of any model; kept apart from the notes themselves."""
+
+    async def count_pending(self) -> int:
+        """How many notes have no vector of the present model."""
+        ...
+
+    async def embed_pending(self, batch: int = 256) -> int:
+        """Embed at most ``batch`` pending notes; how many were. Raises EmbeddingFailed."""
+        ...
+
+    async def store_embeddings(self, embeddings: Iterable[StoredEmbedding]) -> int:
+        """Store vectors of notes that are there and have none of that model; how many were."""
+        ...
+
+    def stream_embeddings(self) -> AsyncIterator[StoredEmbedding]:
+        """Every vector of the workspace, by note id and model."""
+        ...
+
+
+class SessionRepository(Protocol):
+    async def create(self, session: Session) -> Session:
+        """Store a new session. Raises AlreadyExists if its id is taken."""
+        ...
+
+    async def get(self, session_id: str) -> Session | None: ...
+
+    async def update_last_active(self, session_id: str, at: datetime | None = None) -> None:
+        """Set the last activity to ``at`` (default: now). Raises NotFound."""
+        ...
+
+    async def delete_inactive(self, days: int) -> int:
+        """Delete sessions without activity for ``days`` days (at least 1); how many went."""
+        ...
+
+    async def list_by_user(self, user_id: str) -> list[Session]:
+        """The user's sessions, most recently active first."""
+        ...
+
+    async def create_many(self, sessions: Iterable[Session]) -> WriteCount: ...
+
+    def stream(self) -> AsyncIterator[Session]:
+        """Every session of the workspace, in the order of ids, in bounded memory."""
+        ...
