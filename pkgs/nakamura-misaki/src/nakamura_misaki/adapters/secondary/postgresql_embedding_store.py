@@ -1,0 +1,180 @@
+"""Vectors of notes in PostgreSQL: one model in use, others beside it."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Sequence
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from nakamura_misaki.adapters.secondary.postgresql_repository import PostgreSQLRepository, stage
+from nakamura_misaki.domain.embedding import Embedder, Embedding
+from nakamura_misaki.domain.errors import EmbeddingFailed, EmbeddingModelMismatch, InvalidInput
+from nakamura_misaki.domain.repositories import StoredEmbedding
+from nakamura_misaki.infrastructure.database.manager import Connection, DatabaseManager
+from nakamura_misaki.infrastructure.database.vector_codec import MAX_DIMENSIONS
+
+logger = logging.getLogger(__name__)
+
+BATCH = 2000
+"""Vectors written in one transaction: about 6 MB at 1,536 dimensions."""
+
+_COLUMNS = ("note_id", "model", "embedding")
+_PENDING = """
+SELECT count(*) FROM notes AS n
+WHERE n.workspace_id = $1 AND NOT EXISTS (
+    SELECT FROM note_embeddings AS e
+    WHERE e.workspace_id = $1 AND e.note_id = n.id AND e.model = $2
+)"""
+_NEXT_PENDING = """
+SELECT n.id, n.content FROM notes AS n
+WHERE n.workspace_id = $1 AND n.id > $3 AND NOT EXISTS (
+    SELECT FROM note_embeddings AS e
+    WHERE e.workspace_id = $1 AND e.note_id = n.id AND e.model = $2
+)
+ORDER BY n.id LIMIT $4"""
+# The text is compared as it was when the vector was made of it: a note that has been edited
+# meanwhile must not get the vector of its old text.
+_STORE_ONE = """
+INSERT INTO note_embeddings (workspace_id, note_id, model, user_id, embedding)
+SELECT $1, n.id, $3, n.user_id, $4 FROM notes AS n
+WHERE n.workspace_id = $1 AND n.id = $2 AND n.content = $5
+ON CONFLICT (workspace_id, note_id, model)
+DO UPDATE SET embedding = excluded.embedding, is_indexed = false"""
+_MERGE = """
+WITH stored AS (
+    INSERT INTO note_embeddings (workspace_id, note_id, model, user_id, embedding)
+    SELECT $1, n.id, s.model, n.user_id, s.embedding
+    FROM staging_note_embeddings AS s
+    JOIN notes AS n ON n.workspace_id = $1 AND n.id = s.note_id
+    ON CONFLICT (workspace_id, note_id, model) DO NOTHING
+    RETURNING 1
+)
+SELECT count(*) FROM stored"""
+_PAGE = """
+SELECT note_id, model, embedding FROM note_embeddings
+WHERE workspace_id = $1 AND (note_id, model) > ($2, $3)
+ORDER BY note_id, model LIMIT $4"""
+_CLAIM_MODEL = """
+INSERT INTO embedding_models (workspace_id, model, dimensions, is_active)
+SELECT $1, $2, $3, true
+WHERE NOT EXISTS (SELECT FROM embedding_models WHERE workspace_id = $1 AND is_active)
+ON CONFLICT DO NOTHING"""
+_ACTIVE_MODEL = (
+    "SELECT model, dimensions FROM embedding_models WHERE workspace_id = $1 AND is_active"
+)
+
+
+class PostgreSQLEmbeddingStore(PostgreSQLRepository):
+    """The port ``EmbeddingStore``; ``embedder`` None: no vector is made or asked for."""
+
+    def __init__(
+        self,
+        manager: DatabaseManager,
+        embedder: Embedder | None,
+        *,
+        workspace_id: str | None = None,
+    ) -> None:
+        super().__init__(manager, workspace_id)
+        if embedder is not None and embedder.dimensions > MAX_DIMENSIONS:
+            raise InvalidInput(
+                f"The model {embedder.model} has {embedder.dimensions} dimensions;"
+                f" at most {MAX_DIMENSIONS} can be stored."
+            )
+        self._embedder = embedder
+        self._model_is_active = False
+
+    async def count_pending(self) -> int:
+        if self._embedder is None:
+            return 0
+        model = self._embedder.model
+        pending: int = await self._run(lambda c: c.fetchval(_PENDING, self._workspace_id, model))
+        return pending
+
+    async def embed_pending(self, batch: int = 256) -> int:
+        embedder = await self._active_embedder()
+        rows = await self._run(
+            lambda c: c.fetch(_NEXT_PENDING, self._workspace_id, embedder.model, UUID(int=0), batch)
+        )
+        if not rows:
+            return 0
+        vectors = await embedder.embed([content for _, content in rows])
+        for (note_id, content), vector in zip(rows, vectors, strict=True):
+            await self._store_one(embedder.model, note_id, vector, content)
+        return len(rows)
+
+    async def store_embeddings(self, embeddings: Iterable[StoredEmbedding]) -> int:
+        stored = 0
+        remaining = iter(embeddings)
+        while batch := list(islice(remaining, BATCH)):
+            for _, model, vector in batch:
+                if not 1 <= len(vector) <= MAX_DIMENSIONS:
+                    raise InvalidInput(
+                        f"A vector of {model} has {len(vector)} dimensions;"
+                        f" 1 to {MAX_DIMENSIONS} can be stored."
+                    )
+
+            async def merge(connection: Connection, batch: Any = batch) -> int:
+                async with connection.transaction():
+                    return await self._merge_embeddings(connection, batch)
+
+            stored += await self._run(merge)
+        return stored
+
+    async def stream_embeddings(self) -> AsyncIterator[StoredEmbedding]:
+        async for row in self._pages(_PAGE, ("note_id", "model"), UUID(int=0), ""):
+            yield StoredEmbedding(*row)
+
+    async def _merge_embeddings(
+        self, connection: Connection, batch: Sequence[StoredEmbedding]
+    ) -> int:
+        await stage(connection, "note_embeddings", _COLUMNS, batch)
+        stored: int = await connection.fetchval(_MERGE, self._workspace_id)
+        return stored
+
+    async def _active_embedder(self) -> Embedder:
+        """The embedder, once it is certain that the workspace's vectors are of its model.
+
+        Raises EmbeddingModelMismatch where they are of another one, and
+        EmbeddingFailed where there is no embedder.
+        """
+        embedder = self._embedder
+        if embedder is None:
+            raise EmbeddingFailed("There is no embedding model; set EMBEDDING_PROVIDER.")
+        if not self._model_is_active:
+
+            async def claim(connection: Connection) -> Any:
+                await connection.execute(
+                    _CLAIM_MODEL, self._workspace_id, embedder.model, embedder.dimensions
+                )
+                return await connection.fetchrow(_ACTIVE_MODEL, self._workspace_id)
+
+            model, dimensions = await self._run(claim)
+            if (model, dimensions) != (embedder.model, embedder.dimensions):
+                raise EmbeddingModelMismatch(
+                    f"The stored vectors are of the model {model} ({dimensions} dimensions), the"
+                    f" one configured is {embedder.model} ({embedder.dimensions}). Configure the"
+                    " stored one again, or run: nakamura-misaki embed-pending --switch-model"
+                )
+            self._model_is_active = True
+        return embedder
+
+    async def _embed_saved(self, note_id: UUID, content: str) -> bool:
+        """Give a saved note its vector, if one can be had now; never an error."""
+        if self._embedder is None:
+            return False
+        try:
+            embedder = await self._active_embedder()
+            (vector,) = await embedder.embed([content])
+            await self._store_one(embedder.model, note_id, vector, content)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001  (the note is saved; whatever this is can wait)
+            logger.warning("note %s saved without a vector: %s", note_id, error)
+            return False
+        return True
+
+    async def _store_one(self, model: str, note_id: UUID, vector: Embedding, content: str) -> None:
+        await self._run(
+            lambda c: c.execute(_STORE_ONE, self._workspace_id, note_id, model, vector, content)
+        )

@@ -1,0 +1,237 @@
+"""Notes in PostgreSQL, found by meaning and by words."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from asyncpg.exceptions import UniqueViolationError
+
+from nakamura_misaki.adapters.secondary.postgresql_embedding_store import PostgreSQLEmbeddingStore
+from nakamura_misaki.adapters.secondary.postgresql_repository import (
+    json_text,
+    merge_statement,
+    newest,
+    stage,
+)
+from nakamura_misaki.domain.embedding import Embedding
+from nakamura_misaki.domain.errors import AlreadyExists, EmbeddingFailed, InvalidInput
+from nakamura_misaki.domain.note import FoundNote, Leg, LegSkipped, Note, SearchAnswer
+from nakamura_misaki.domain.repositories import StoredEmbedding, WriteCount
+from nakamura_misaki.domain.rules import require_limit, require_line, require_text
+from nakamura_misaki.infrastructure.database.manager import Connection
+
+RRF_K = 60
+"""Constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
+
+_COLUMNS = (
+    "id",
+    "session_id",
+    "user_id",
+    "category",
+    "content",
+    "metadata",
+    "source_key",
+    "created_at",
+    "updated_at",
+)
+_LIST = ", ".join(_COLUMNS)
+
+# A changed text makes the stored vector a lie, so it goes in the same statement.
+_SAVE = f"""
+WITH saved AS (
+    INSERT INTO notes AS known (workspace_id, {_LIST})
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+    ON CONFLICT (workspace_id, id) DO UPDATE SET
+        session_id = excluded.session_id, category = excluded.category,
+        content = excluded.content, metadata = excluded.metadata,
+        source_key = excluded.source_key, updated_at = excluded.updated_at
+    WHERE known.user_id = excluded.user_id
+    RETURNING id, xmax = 0 AS is_new
+), stale AS (
+    DELETE FROM note_embeddings AS e USING saved AS s
+    WHERE NOT s.is_new AND e.workspace_id = $1 AND e.note_id = s.id
+)
+SELECT true FROM saved"""
+_GET = f"SELECT {_LIST} FROM notes WHERE workspace_id = $1 AND id = $2"
+_BY_SESSION = (
+    f"SELECT {_LIST} FROM notes WHERE workspace_id = $1 AND session_id = $2 ORDER BY created_at, id"
+)
+_BY_USER = (
+    f"SELECT {_LIST} FROM notes WHERE workspace_id = $1 AND user_id = $2"
+    " ORDER BY created_at DESC, id DESC LIMIT $3"
+)
+_BY_USER_AND_CATEGORY = (
+    f"SELECT {_LIST} FROM notes WHERE workspace_id = $1 AND user_id = $2 AND category = $4"
+    " ORDER BY created_at DESC, id DESC LIMIT $3"
+)
+_PAGE = f"SELECT {_LIST} FROM notes WHERE workspace_id = $1 AND id > $2 ORDER BY id LIMIT $3"
+_MERGE = merge_statement(
+    "notes",
+    _COLUMNS,
+    newer="excluded.updated_at > known.updated_at AND excluded.user_id = known.user_id",
+    condition=(
+        "source_key IS NULL OR NOT EXISTS (SELECT FROM notes AS n WHERE n.workspace_id = $1"
+        " AND n.source_key = staged.source_key AND n.id <> staged.id)"
+    ),
+    replaced=(
+        "DELETE FROM note_embeddings AS e USING merged AS m"
+        " WHERE NOT m.is_new AND e.workspace_id = $1 AND e.note_id = m.id"
+    ),
+)
+_VECTOR_LEG = (
+    "SELECT note_id, rank, 'vector' AS leg FROM nakamura_misaki_nearest($2, $6, $7, $4)"
+    " WITH ORDINALITY AS nearest (note_id, distance, rank)"
+)
+_WORDS_LEG = (
+    "SELECT note_id, rank, 'words' AS leg FROM nakamura_misaki_words($3, $2, $4)"
+    " WITH ORDINALITY AS words (note_id, score, rank)"
+)
+
+
+def _search_statement(legs: str) -> str:
+    return f"""
+WITH leg AS ({legs}), fused AS (
+    SELECT note_id, sum(1.0::float8 / ({RRF_K} + rank)) AS score, array_agg(leg) AS legs
+    FROM leg GROUP BY note_id
+)
+SELECT {", ".join(f"n.{column}" for column in _COLUMNS)}, f.score, f.legs
+FROM fused AS f JOIN notes AS n ON n.workspace_id = $1 AND n.id = f.note_id
+ORDER BY f.score DESC, n.created_at DESC, n.id DESC
+LIMIT $5"""
+
+
+_SEARCH_BOTH = _search_statement(f"{_VECTOR_LEG} UNION ALL {_WORDS_LEG}")
+_SEARCH_WORDS = _search_statement(_WORDS_LEG)
+
+
+class PostgreSQLNoteRepository(PostgreSQLEmbeddingStore):
+    """The ports ``NoteRepository`` and ``EmbeddingStore``."""
+
+    async def save(self, note: Note) -> Note:
+        async def upsert(connection: Connection) -> None:
+            try:
+                if await connection.fetchval(_SAVE, self._workspace_id, *_row(note)):
+                    return
+            except UniqueViolationError:
+                raise AlreadyExists(
+                    f"Another note has the source key {note.source_key} already."
+                ) from None
+            raise AlreadyExists(f"The note {note.id} belongs to another user.")
+
+        await self._run(upsert)
+        await self._embed_saved(note.id, note.content)
+        return note
+
+    async def get(self, note_id: UUID) -> Note | None:
+        row = await self._run(lambda c: c.fetchrow(_GET, self._workspace_id, note_id))
+        return None if row is None else _note(row)
+
+    async def search(self, query: str, user_id: str | None = None, limit: int = 10) -> SearchAnswer:
+        require_text(query, "the question")
+        if not query or query.isspace():
+            raise InvalidInput("the question must not be blank.")
+        if user_id is not None:
+            require_line(user_id, "the user")
+        require_limit(limit)
+        depth = min(max(50, 2 * limit), 1000)  # how far down each leg looks
+        skipped: dict[Leg, LegSkipped] = {}
+        arguments: list[Any] = [self._workspace_id, user_id, query, depth, limit]
+        statement = _SEARCH_WORDS
+        if self._embedder is None:
+            skipped[Leg.VECTOR] = LegSkipped.NO_EMBEDDER
+        else:
+            embedder = await self._active_embedder()
+            try:
+                (vector,) = await embedder.embed([query])
+            except EmbeddingFailed:
+                skipped[Leg.VECTOR] = LegSkipped.EMBEDDING_FAILED
+            else:
+                statement = _SEARCH_BOTH
+                arguments += [embedder.model, vector]
+        rows = await self._run(lambda c: c.fetch(statement, *arguments))
+        legs = tuple(leg for leg in Leg if leg not in skipped)
+        return SearchAnswer(map(_found, rows), legs=legs, skipped=skipped)
+
+    async def list_by_session(self, session_id: str) -> list[Note]:
+        rows = await self._run(lambda c: c.fetch(_BY_SESSION, self._workspace_id, session_id))
+        return [_note(row) for row in rows]
+
+    async def list_by_user(
+        self, user_id: str, category: str | None = None, limit: int = 50
+    ) -> list[Note]:
+        require_limit(limit)
+        arguments = [self._workspace_id, user_id, limit]
+        statement = _BY_USER
+        if category is not None:
+            statement = _BY_USER_AND_CATEGORY
+            arguments.append(category)
+        rows = await self._run(lambda c: c.fetch(statement, *arguments))
+        return [_note(row) for row in rows]
+
+    async def save_many(
+        self, notes: Iterable[Note], embeddings: Sequence[Embedding] | None = None
+    ) -> WriteCount:
+        notes = list(notes)
+        if embeddings is not None and len(embeddings) != len(notes):
+            raise InvalidInput("save_many needs one vector for each note.")
+        vectors: list[StoredEmbedding] = []
+        if embeddings is not None:
+            embedder = await self._active_embedder()
+            if any(len(vector) != embedder.dimensions for vector in embeddings):
+                raise InvalidInput(f"{embedder.model} has {embedder.dimensions} dimensions.")
+            vectors = [
+                StoredEmbedding(note.id, embedder.model, vector)
+                for note, vector in zip(notes, embeddings, strict=True)
+            ]
+        kept, given = newest(notes, lambda a, b: a.updated_at > b.updated_at)
+
+        async def merge(connection: Connection) -> WriteCount:
+            async with connection.transaction():
+                await stage(connection, "notes", _COLUMNS, map(_row, kept))
+                new, updated = await connection.fetchrow(_MERGE, self._workspace_id)
+                if vectors:
+                    await self._merge_embeddings(connection, vectors)
+                return WriteCount(new, updated, given - new - updated)
+
+        return await self._run(merge) if kept else WriteCount()
+
+    async def stream(self) -> AsyncIterator[Note]:
+        async for row in self._pages(_PAGE, ("id",), UUID(int=0)):
+            yield _note(row)
+
+
+def _row(note: Note) -> tuple[Any, ...]:
+    return (
+        note.id,
+        note.session_id,
+        note.user_id,
+        note.category,
+        note.content,
+        json_text(note.metadata),
+        note.source_key,
+        note.created_at,
+        note.updated_at,
+    )
+
+
+def _fields(row: Any) -> dict[str, Any]:
+    return {
+        "id": row[0],
+        "session_id": row[1],
+        "user_id": row[2],
+        "category": row[3],
+        "content": row[4],
+        "metadata": row[5],
+        "source_key": row[6],
+        "created_at": row[7],
+        "updated_at": row[8],
+    }
+
+
+def _note(row: Any) -> Note:
+    return Note(**_fields(row))
+
+
+def _found(row: Any) -> FoundNote:
+    legs = tuple(leg for leg in Leg if leg.value in row[10])
+    return FoundNote(**_fields(row), score=row[9], legs=legs)

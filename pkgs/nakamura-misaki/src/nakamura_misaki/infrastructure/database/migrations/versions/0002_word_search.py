@@ -1,0 +1,222 @@
+"""Find notes by their words, Japanese ones too, without any extension."""
+
+from alembic import op
+
+from nakamura_misaki.infrastructure.database.migrations.tenancy import protect
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+HAN = r"\u3005-\u3007\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+HIRAGANA = r"\u3041-\u3096\u309d-\u309f"
+KATAKANA = r"\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
+HANGUL = r"\uac00-\ud7a3"
+CJK = HAN + HIRAGANA + KATAKANA + HANGUL
+WORD = (
+    r"0-9a-z\u00aa\u00b5\u00ba\u00df-\u00f6\u00f8-\u02af\u0300-\u036f"
+    r"\u0370-\u10ff\u1200-\u1fff\u2c00-\u2dff\ua000-\uabff"
+)
+# A word or a run of up to 128 CJK characters: substr() counts characters from the start of a
+# multi-byte text, so a run is bounded to keep the cost of a text without any punctuation linear.
+RUNS = f"([{CJK}]{{1,128}})|([{WORD}]+)"
+
+# Upper-case letters beyond ASCII. lower() knows them only under some collations, and the tokens
+# must not depend on the collation of the server that computes them.
+UPPER = "".join(
+    chr(code)
+    for start, end in ((0xC0, 0xD6), (0xD8, 0xDE), (0x391, 0x3A1), (0x3A3, 0x3A9), (0x410, 0x42F))
+    for code in range(start, end + 1)
+)
+
+NORMALISE = f"""
+CREATE FUNCTION nakamura_misaki_normalise(content text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT AS $body$
+    -- A tsvector holds at most 1 MiB, so only the beginning of a very long text is searchable.
+    SELECT CASE WHEN t ~ '[{UPPER}]' THEN translate(t, '{UPPER}', '{UPPER.lower()}') ELSE t END
+    FROM (SELECT lower(left(normalize(left(content, 100000), NFKC), 100000) COLLATE "C")) AS n (t)
+$body$"""
+
+TOKENS = f"""
+CREATE FUNCTION nakamura_misaki_tokens(content text) RETURNS tsvector
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT AS $body$
+    -- Of a CJK run every character begins one token: a bigram, the last one a single character.
+    -- So a single character is found as a prefix, wherever it stands.
+    SELECT coalesce(
+        array_to_tsvector(array_agg(
+            CASE WHEN run[1] IS NULL THEN left(run[2], 100) ELSE substr(run[1], i, 2) END
+        )),
+        ''::tsvector
+    )
+    FROM regexp_matches(nakamura_misaki_normalise(content), '{RUNS}', 'g') AS run,
+        generate_series(1, CASE WHEN run[1] IS NULL THEN 1 ELSE length(run[1]) END) AS i
+$body$"""
+
+QUERY_TERMS = f"""
+CREATE FUNCTION nakamura_misaki_query_terms(query text)
+RETURNS TABLE (term text, is_prefix boolean, weight double precision)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT AS $body$
+    WITH piece AS (
+        SELECT run[2] AS word, run[1] AS cjk
+        FROM regexp_matches(nakamura_misaki_normalise(left(query, 1000)), '{RUNS}', 'g') AS run
+    ), candidate AS (
+        SELECT left(word, 100) AS term, false AS is_prefix FROM piece WHERE cjk IS NULL
+        UNION ALL
+        SELECT substr(cjk, i, 2), length(cjk) = 1
+        FROM piece, generate_series(1, greatest(length(cjk) - 1, 1)) AS i
+        WHERE cjk IS NOT NULL
+        UNION ALL
+        -- A word of one character, such as 税 in 税は or 税について: no Han beside it, and then
+        -- nothing or a particle, so that the stem of a verb (教えて) is not taken for one.
+        SELECT single[1], true
+        FROM piece,
+            regexp_matches(
+                cjk, '(?<![{HAN}])([{HAN}])(?=$|[はがをにのでともへやか])', 'g'
+            ) AS single
+        WHERE length(cjk) > 1
+    )
+    SELECT term, is_prefix,
+        -- Kana between two words is mostly grammar: は, の, について, ください.
+        max(CASE
+            WHEN is_prefix THEN 0.7
+            WHEN term ~ '^[{HIRAGANA}]+$' THEN 0.1
+            WHEN term ~ '[{HIRAGANA}]' THEN 0.4
+            ELSE 1.0
+        END)
+    FROM candidate
+    GROUP BY term, is_prefix
+    ORDER BY 3 DESC, term
+    LIMIT 48
+$body$"""
+
+SEARCH = """
+CREATE FUNCTION nakamura_misaki_words(query text, only_user_id text, max_notes integer)
+RETURNS TABLE (note_id uuid, score double precision)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan AS $body$
+-- Under row-level security an index may serve only operators that are marked leakproof, and @@
+-- is not: the runtime role's own query would read every note. So this runs as the tables' owner,
+-- is fixed, and looks at the workspace that the connection names, and at no other.
+DECLARE
+    workspace CONSTANT text := current_setting('nakamura_misaki.workspace_id', true);
+    whose CONSTANT text[] :=
+        CASE WHEN only_user_id IS NULL THEN ARRAY[workspace] ELSE ARRAY[workspace, only_user_id] END;
+    few_notes CONSTANT integer := 2000;
+    queries tsquery[];
+    weights double precision[];
+    counts double precision[];
+    anchors tsquery;
+    total double precision;
+BEGIN
+    SELECT array_agg(q ORDER BY n, w DESC), array_agg(w ORDER BY n, w DESC), array_agg(n ORDER BY n, w DESC)
+    INTO queries, weights, counts
+    FROM (
+        SELECT quote_literal(t.term)::tsquery AS q, t.weight AS w, coalesce(c.note_count, 0) AS n
+        FROM nakamura_misaki_query_terms(query) AS t
+        LEFT JOIN note_common_terms AS c ON c.workspace_id = workspace AND c.term = t.term
+        WHERE NOT t.is_prefix
+        UNION ALL
+        SELECT (quote_literal(t.term) || ':*')::tsquery, t.weight, coalesce(sum(c.note_count), 0)
+        FROM nakamura_misaki_query_terms(query) AS t
+        LEFT JOIN note_common_terms AS c
+            ON c.workspace_id = workspace AND c.term >= t.term AND c.term < t.term || U&'\\+10FFFF'
+        WHERE t.is_prefix
+        GROUP BY t.term, t.weight
+    ) AS terms;
+    IF queries IS NULL THEN
+        RETURN;
+    END IF;
+
+    SELECT count(*) INTO total FROM (
+        SELECT FROM notes AS n
+        WHERE n.workspace_id = workspace AND (only_user_id IS NULL OR n.user_id = only_user_id)
+        LIMIT few_notes + 1
+    ) AS counted;
+    -- With few notes, every note that holds any term is looked at. With many, only those that
+    -- hold one of the rarest terms: the common ones then only decide the order.
+    SELECT string_agg(q::text, ' | ')::tsquery INTO anchors
+    FROM (
+        SELECT q, ordinality,
+            sum(greatest(n, 100)) OVER (ORDER BY ordinality) AS looked_at
+        FROM unnest(queries, counts) WITH ORDINALITY AS term (q, n, ordinality)
+    ) AS rarest
+    WHERE total <= few_notes OR ordinality = 1 OR looked_at <= 1000;
+
+    RETURN QUERY
+    WITH candidate AS MATERIALIZED (
+        SELECT n.id, n.created_at, n.search_tokens || ''::tsvector AS tokens
+        FROM notes AS n
+        WHERE n.search_tokens @@ anchors
+            AND ARRAY[n.workspace_id, n.user_id] @> whose
+            AND n.workspace_id = workspace
+            AND (only_user_id IS NULL OR n.user_id = only_user_id)
+        ORDER BY n.created_at DESC, n.id DESC
+        LIMIT few_notes
+    ), hit AS MATERIALIZED (
+        SELECT c.id, c.created_at, length(c.tokens) AS size, t.ordinality AS i, t.w, t.n
+        FROM candidate AS c
+        CROSS JOIN LATERAL unnest(queries, weights, counts) WITH ORDINALITY AS t (q, w, n)
+        WHERE c.tokens @@ t.q
+    ), corpus AS (
+        -- The mean length makes long notes, which hold every common term, no better than short ones.
+        SELECT (SELECT count(*) FROM candidate) AS notes, avg(size) AS mean_size FROM hit
+    ), term AS (
+        -- Inverse document frequency as in BM25 (Robertson and Zaragoza 2009, eq. 3.3), counted
+        -- among the candidates, or in the workspace where that says more.
+        SELECT h.i, h.w * ln(1 + greatest(max(k.notes), max(total), max(h.n)) / greatest(count(*), max(h.n)))
+            AS weight
+        FROM hit AS h CROSS JOIN corpus AS k
+        GROUP BY h.i, h.w
+    )
+    SELECT h.id, sum(t.weight / (0.5 + 0.5 * h.size / k.mean_size))::double precision AS points
+    FROM hit AS h JOIN term AS t ON t.i = h.i CROSS JOIN corpus AS k
+    GROUP BY h.id, h.created_at
+    ORDER BY points DESC, h.created_at DESC, h.id DESC
+    LIMIT max_notes;
+END
+$body$"""
+
+
+def upgrade() -> None:
+    op.execute(NORMALISE)
+    op.execute(TOKENS)
+    op.execute(QUERY_TERMS)
+    op.execute(
+        "ALTER TABLE notes ADD COLUMN search_tokens tsvector"
+        " GENERATED ALWAYS AS (nakamura_misaki_tokens(content)) STORED"
+    )
+    op.execute(
+        "CREATE INDEX ix_notes_search ON notes"
+        " USING gin (search_tokens, (ARRAY[workspace_id, user_id]))"
+    )
+    op.execute("""
+CREATE TABLE note_common_terms (
+    workspace_id text NOT NULL,
+    term text COLLATE "C" NOT NULL,
+    note_count integer NOT NULL,
+    CONSTRAINT pk_note_common_terms PRIMARY KEY (workspace_id, term)
+)""")
+    protect("note_common_terms")
+    op.execute(SEARCH)
+    op.execute("REVOKE EXECUTE ON FUNCTION nakamura_misaki_words FROM PUBLIC")
+    # The owner's own function above needs this, or the index stays out of its reach, too.
+    op.execute("""
+DO $body$ BEGIN
+    IF current_user = 'nakamura_misaki_owner' THEN
+        CREATE POLICY owner_reads ON notes FOR SELECT TO nakamura_misaki_owner USING (true);
+        CREATE POLICY owner_reads ON note_common_terms
+            FOR SELECT TO nakamura_misaki_owner USING (true);
+    END IF;
+END $body$""")
+
+
+def downgrade() -> None:
+    op.execute("DROP POLICY IF EXISTS owner_reads ON notes")
+    op.execute("DROP FUNCTION nakamura_misaki_words")
+    op.execute("DROP TABLE note_common_terms")
+    op.execute("DROP INDEX ix_notes_search")
+    op.execute("ALTER TABLE notes DROP COLUMN search_tokens")
+    op.execute("DROP FUNCTION nakamura_misaki_query_terms")
+    op.execute("DROP FUNCTION nakamura_misaki_tokens")
+    op.execute("DROP FUNCTION nakamura_misaki_normalise")
