@@ -63,5 +63,9 @@ class EmbeddingFailed(NakamuraMisakiError):
     exit_code = 8
 
 
+class EmbeddingRejected(EmbeddingFailed):
+    """The model refuses these texts, and will the next time, too."""
+
+
 class EmbeddingModelMismatch(ConfigurationError):
     """Vectors in the database come from another model than the one configured."""

@@ -52,7 +52,5 @@ class Handoff:
     def is_reminder_due(self, now: datetime, lead: timedelta = REMINDER_LEAD) -> bool:
         """Whether the receiver is to be reminded at ``now`` and was not yet."""
         return (
-            self.reminded_at is None
-            and self.completed_at is None
-            and self.handoff_at <= now + lead
+            self.reminded_at is None and self.completed_at is None and self.handoff_at <= now + lead
         )

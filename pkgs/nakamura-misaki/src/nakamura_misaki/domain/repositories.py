@@ -6,7 +6,7 @@ idempotent on the key: what is there already stays as it is, unless the entry
 given is newer.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
@@ -60,6 +60,10 @@ class TaskRepository(Protocol):
 
     async def create_many(self, tasks: Iterable[Task]) -> WriteCount: ...
 
+    async def find_ids(self, digits: str) -> list[UUID]:
+        """Ids that begin or end with these hexadecimal digits; a few where they are many."""
+        ...
+
     def stream(self) -> AsyncIterator[Task]:
         """Every task of the workspace, in the order of ids, in bounded memory."""
         ...
@@ -89,6 +93,10 @@ class HandoffRepository(Protocol):
         ...
 
     async def create_many(self, handoffs: Iterable[Handoff]) -> WriteCount: ...
+
+    async def find_ids(self, digits: str) -> list[UUID]:
+        """Ids that begin or end with these hexadecimal digits; a few where they are many."""
+        ...
 
     def stream(self) -> AsyncIterator[Handoff]:
         """Every handoff of the workspace, in the order of ids, in bounded memory."""
@@ -130,6 +138,10 @@ class NoteRepository(Protocol):
         """Store many notes, with vectors of the repository's embedder if given (one each)."""
         ...
 
+    async def find_ids(self, digits: str) -> list[UUID]:
+        """Ids that begin or end with these hexadecimal digits; a few where they are many."""
+        ...
+
     def stream(self) -> AsyncIterator[Note]:
         """Every note of the workspace, in the order of ids, in bounded memory."""
         ...
@@ -151,7 +163,19 @@ class EmbeddingStore(Protocol):
         ...
 
     async def embed_pending(self, batch: int = 256) -> int:
-        """Embed at most ``batch`` pending notes; how many were. Raises EmbeddingFailed."""
+        """Embed at most ``batch`` pending notes; how many were. Raises EmbeddingFailed.
+
+        A text that the model refuses stays pending and stops no other.
+        """
+        ...
+
+    async def switch_model(self, on_progress: Callable[[int], None] = lambda done: None) -> None:
+        """Make the embedder's model the one in use, once every note has a vector of it.
+
+        The old vectors stay in use until then, and go in the same transaction.
+        Run again after a failure, it goes on where it stopped. Raises
+        EmbeddingFailed, also when the model refuses a text.
+        """
         ...
 
     async def store_embeddings(self, embeddings: Iterable[StoredEmbedding]) -> int:

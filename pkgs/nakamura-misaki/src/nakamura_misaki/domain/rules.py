@@ -40,7 +40,9 @@ def require_text(value: str, name: str, *, max_bytes: int = MAX_TEXT_BYTES) -> N
         try:
             size = len(value.encode())
         except UnicodeEncodeError:
-            raise InvalidInput(f"{name} contains half a surrogate pair, which is no text.") from None
+            raise InvalidInput(
+                f"{name} contains half a surrogate pair, which is no text."
+            ) from None
     if size > max_bytes:
         raise InvalidInput(
             f"{name} is {size:,} bytes long; at most {max_bytes:,} bytes can be stored."

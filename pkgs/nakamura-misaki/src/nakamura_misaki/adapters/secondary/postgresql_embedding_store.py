@@ -2,14 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 from uuid import UUID
 
 from nakamura_misaki.adapters.secondary.postgresql_repository import PostgreSQLRepository, stage
 from nakamura_misaki.domain.embedding import Embedder, Embedding
-from nakamura_misaki.domain.errors import EmbeddingFailed, EmbeddingModelMismatch, InvalidInput
+from nakamura_misaki.domain.errors import (
+    EmbeddingFailed,
+    EmbeddingModelMismatch,
+    EmbeddingRejected,
+    InvalidInput,
+)
 from nakamura_misaki.domain.repositories import StoredEmbedding
 from nakamura_misaki.infrastructure.database.manager import Connection, DatabaseManager
 from nakamura_misaki.infrastructure.database.vector_codec import MAX_DIMENSIONS
@@ -18,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 BATCH = 2000
 """Vectors written in one transaction: about 6 MB at 1,536 dimensions."""
+
+EMBEDDED_AT_ONCE = 256
 
 _COLUMNS = ("note_id", "model", "embedding")
 _PENDING = """
@@ -28,11 +35,11 @@ WHERE n.workspace_id = $1 AND NOT EXISTS (
 )"""
 _NEXT_PENDING = """
 SELECT n.id, n.content FROM notes AS n
-WHERE n.workspace_id = $1 AND n.id > $3 AND NOT EXISTS (
+WHERE n.workspace_id = $1 AND NOT EXISTS (
     SELECT FROM note_embeddings AS e
     WHERE e.workspace_id = $1 AND e.note_id = n.id AND e.model = $2
 )
-ORDER BY n.id LIMIT $4"""
+ORDER BY n.id LIMIT $3"""
 # The text is compared as it was when the vector was made of it: a note that has been edited
 # meanwhile must not get the vector of its old text.
 _STORE_ONE = """
@@ -66,7 +73,11 @@ _ACTIVE_MODEL = (
 
 
 class PostgreSQLEmbeddingStore(PostgreSQLRepository):
-    """The port ``EmbeddingStore``; ``embedder`` None: no vector is made or asked for."""
+    """The port ``EmbeddingStore``; ``embedder`` None: no vector is made or asked for.
+
+    ``query_timeout`` (seconds) is how long a search waits for its question's
+    vector before words alone answer.
+    """
 
     def __init__(
         self,
@@ -74,8 +85,10 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
         embedder: Embedder | None,
         *,
         workspace_id: str | None = None,
+        query_timeout: float = 3.0,
     ) -> None:
         super().__init__(manager, workspace_id)
+        self._query_timeout = query_timeout
         if embedder is not None and embedder.dimensions > MAX_DIMENSIONS:
             raise InvalidInput(
                 f"The model {embedder.model} has {embedder.dimensions} dimensions;"
@@ -91,17 +104,43 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
         pending: int = await self._run(lambda c: c.fetchval(_PENDING, self._workspace_id, model))
         return pending
 
-    async def embed_pending(self, batch: int = 256) -> int:
-        embedder = await self._active_embedder()
-        rows = await self._run(
-            lambda c: c.fetch(_NEXT_PENDING, self._workspace_id, embedder.model, UUID(int=0), batch)
-        )
-        if not rows:
-            return 0
-        vectors = await embedder.embed([content for _, content in rows])
-        for (note_id, content), vector in zip(rows, vectors, strict=True):
-            await self._store_one(embedder.model, note_id, vector, content)
-        return len(rows)
+    async def embed_pending(self, batch: int = EMBEDDED_AT_ONCE) -> int:
+        return await self._embed_batch(await self._active_embedder(), batch)
+
+    async def switch_model(self, on_progress: Callable[[int], None] = lambda done: None) -> None:
+        embedder = self._require_embedder()
+        done = 0
+        while embedded := await self._embed_batch(embedder, EMBEDDED_AT_ONCE):
+            done += embedded
+            on_progress(done)
+        if left := await self.count_pending():
+            raise EmbeddingRejected(
+                f"The model {embedder.model} refuses {left:,} notes, so the old one stays in use."
+            )
+
+        async def switch(connection: Connection) -> None:
+            async with connection.transaction():
+                await connection.execute(
+                    "UPDATE embedding_models SET is_active = false"
+                    " WHERE workspace_id = $1 AND model <> $2",
+                    self._workspace_id,
+                    embedder.model,
+                )
+                await connection.execute(
+                    "INSERT INTO embedding_models (workspace_id, model, dimensions, is_active)"
+                    " VALUES ($1, $2, $3, true)"
+                    " ON CONFLICT (workspace_id, model) DO UPDATE SET is_active = true",
+                    self._workspace_id,
+                    embedder.model,
+                    embedder.dimensions,
+                )
+                await connection.execute(
+                    "DELETE FROM note_embeddings WHERE workspace_id = $1 AND model <> $2",
+                    self._workspace_id,
+                    embedder.model,
+                )
+
+        await self._run(switch)
 
     async def store_embeddings(self, embeddings: Iterable[StoredEmbedding]) -> int:
         stored = 0
@@ -125,6 +164,38 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
         async for row in self._pages(_PAGE, ("note_id", "model"), UUID(int=0), ""):
             yield StoredEmbedding(*row)
 
+    async def _embed_batch(self, embedder: Embedder, batch: int) -> int:
+        rows = await self._run(
+            lambda c: c.fetch(_NEXT_PENDING, self._workspace_id, embedder.model, batch)
+        )
+        try:
+            return await self._embed_rows(embedder, rows)
+        except EmbeddingRejected:
+            # One of the texts, or any text at all because of how the model is asked for? The
+            # answer to a harmless one tells, and saves asking for each of them in vain.
+            await embedder.embed(["note"])
+            return await self._embed_halves(embedder, rows)
+
+    async def _embed_rows(self, embedder: Embedder, rows: Sequence[Any]) -> int:
+        """Embed the notes (id, text); how many were."""
+        vectors = await embedder.embed([content for _, content in rows])
+        for (note_id, content), vector in zip(rows, vectors, strict=True):
+            await self._store_one(embedder.model, note_id, vector, content)
+        return len(rows)
+
+    async def _embed_halves(self, embedder: Embedder, rows: Sequence[Any]) -> int:
+        """Embed each half of what was refused as a whole, down to the texts that are at fault."""
+        if len(rows) == 1:
+            logger.warning("note %s stays without a vector: the model refuses it", rows[0][0])
+            return 0
+        embedded = 0
+        for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
+            try:
+                embedded += await self._embed_rows(embedder, half)
+            except EmbeddingRejected:
+                embedded += await self._embed_halves(embedder, half)
+        return embedded
+
     async def _merge_embeddings(
         self, connection: Connection, batch: Sequence[StoredEmbedding]
     ) -> int:
@@ -138,9 +209,7 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
         Raises EmbeddingModelMismatch where they are of another one, and
         EmbeddingFailed where there is no embedder.
         """
-        embedder = self._embedder
-        if embedder is None:
-            raise EmbeddingFailed("There is no embedding model; set EMBEDDING_PROVIDER.")
+        embedder = self._require_embedder()
         if not self._model_is_active:
 
             async def claim(connection: Connection) -> Any:
@@ -158,6 +227,11 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
                 )
             self._model_is_active = True
         return embedder
+
+    def _require_embedder(self) -> Embedder:
+        if self._embedder is None:
+            raise EmbeddingFailed("There is no embedding model; set EMBEDDING_PROVIDER.")
+        return self._embedder
 
     async def _embed_saved(self, note_id: UUID, content: str) -> bool:
         """Give a saved note its vector, if one can be had now; never an error."""

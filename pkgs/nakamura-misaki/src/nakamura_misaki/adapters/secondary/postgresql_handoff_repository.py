@@ -107,6 +107,9 @@ class PostgreSQLHandoffRepository(PostgreSQLRepository):
         )
         return WriteCount(new, updated, given - new - updated)
 
+    async def find_ids(self, digits: str) -> list[UUID]:
+        return await self._find_ids("handoffs", digits)
+
     async def stream(self) -> AsyncIterator[Handoff]:
         async for row in self._pages(_PAGE, ("id",), UUID(int=0)):
             yield _handoff(row)

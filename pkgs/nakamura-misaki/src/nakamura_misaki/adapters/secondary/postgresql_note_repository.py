@@ -1,5 +1,6 @@
 """Notes in PostgreSQL, found by meaning and by words."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 from uuid import UUID
@@ -142,8 +143,9 @@ class PostgreSQLNoteRepository(PostgreSQLEmbeddingStore):
         else:
             embedder = await self._active_embedder()
             try:
-                (vector,) = await embedder.embed([query])
-            except EmbeddingFailed:
+                async with asyncio.timeout(self._query_timeout):
+                    (vector,) = await embedder.embed([query])
+            except (EmbeddingFailed, TimeoutError):
                 skipped[Leg.VECTOR] = LegSkipped.EMBEDDING_FAILED
             else:
                 statement = _SEARCH_BOTH
@@ -194,6 +196,9 @@ class PostgreSQLNoteRepository(PostgreSQLEmbeddingStore):
                 return WriteCount(new, updated, given - new - updated)
 
         return await self._run(merge) if kept else WriteCount()
+
+    async def find_ids(self, digits: str) -> list[UUID]:
+        return await self._find_ids("notes", digits)
 
     async def stream(self) -> AsyncIterator[Note]:
         async for row in self._pages(_PAGE, ("id",), UUID(int=0)):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
+from uuid import UUID
 
 import orjson
 from asyncpg.exceptions import UniqueViolationError
@@ -17,6 +18,10 @@ from nakamura_misaki.infrastructure.database.manager import (
 
 PAGE = 1000
 """Rows fetched at once when a whole table is read."""
+
+
+NAMED = 5
+"""How many ids of those that share their digits are worth naming."""
 
 
 class Entry(Protocol):
@@ -72,6 +77,19 @@ class PostgreSQLRepository:
                 return new, updated
 
         return await self._run(staged)
+
+    async def _find_ids(self, table: str, digits: str) -> list[UUID]:
+        rows = await self._run(
+            lambda c: c.fetch(
+                f"SELECT id FROM {table}, replace(id::text, '-', '') AS digits"
+                " WHERE workspace_id = $1 AND (starts_with(digits, $2)"
+                " OR right(digits, length($2)) = $2) ORDER BY id LIMIT $3",
+                self._workspace_id,
+                digits,
+                NAMED,
+            )
+        )
+        return [row["id"] for row in rows]
 
     async def _pages(
         self, statement: str, columns: Sequence[str], *start: Any

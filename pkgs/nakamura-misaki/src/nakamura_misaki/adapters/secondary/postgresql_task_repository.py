@@ -126,6 +126,9 @@ class PostgreSQLTaskRepository(PostgreSQLRepository):
         new, updated = await self._merge("tasks", _COLUMNS, [_row(task) for task in kept], _MERGE)
         return WriteCount(new, updated, given - new - updated)
 
+    async def find_ids(self, digits: str) -> list[UUID]:
+        return await self._find_ids("tasks", digits)
+
     async def stream(self) -> AsyncIterator[Task]:
         async for row in self._pages(_PAGE, ("id",), UUID(int=0)):
             yield _task(row)

@@ -3,6 +3,7 @@
 from asyncpg import exceptions as pg
 from asyncpg.exceptions import InterfaceError, InternalClientError
 from sqlalchemy import exc as sa
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 
 from nakamura_misaki.domain.errors import (
     ConfigurationError,
@@ -38,9 +39,11 @@ _REFUSED = (
 
 
 def driver_error(error: BaseException) -> BaseException:
-    """The driver's own error inside SQLAlchemy's wrapping, or the error itself."""
+    """asyncpg's own error inside SQLAlchemy's two wrappings, or the error itself."""
     if isinstance(error, sa.DBAPIError) and error.orig is not None:
-        return error.orig.__cause__ or error.orig
+        error = error.orig
+    if isinstance(error, AsyncAdapt_asyncpg_dbapi.Error) and error.__cause__ is not None:
+        return error.__cause__
     return error
 
 

@@ -11,25 +11,27 @@ import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nakamura_misaki.domain.errors import (
     ConfigurationError,
-    NakamuraMisakiError,
     SchemaOutdated,
     StorageUnavailable,
 )
 from nakamura_misaki.infrastructure.database import roles
-from nakamura_misaki.infrastructure.database.errors import domain_error
+from nakamura_misaki.infrastructure.database.connect import (
+    become_owner,
+    connected,
+    driver_of,
+    scalar,
+)
 
 LOCK_KEY = 0x6E616B61  # "naka", so that nobody else's advisory lock is likely to be this one
 LOCK_WAIT_SECONDS = 120
@@ -67,15 +69,15 @@ async def upgrade(url: str, *, revision: str = "head") -> UpgradeReport:
     SchemaOutdated (the database is newer than this release) and
     StorageUnavailable; the database is then as it was.
     """
-    async with _connected(url) as connection:
+    async with connected(url, "nakamura-misaki init-db") as connection:
         async with _locked(connection):
             actions = await _prepare_roles(connection)
             actions += await _prepare_extension(connection)
-            await _become_owner(connection)
+            await become_owner(connection)
             before = await connection.run_sync(_current_revision)
             if before is None or before != _resolve(revision):
                 _require_known(before)
-                await _execute(connection, "SET lock_timeout = '30s'")
+                await connection.exec_driver_sql("SET lock_timeout = '30s'")
                 await connection.run_sync(_run_alembic, revision)
                 actions.append(f"schema brought from {before or 'nothing'} to {_resolve(revision)}")
             if _resolve(revision) == head_revision():
@@ -86,15 +88,15 @@ async def upgrade(url: str, *, revision: str = "head") -> UpgradeReport:
 
 async def downgrade(url: str, revision: str) -> None:
     """Take the schema back to ``revision`` ("base": to nothing). Loses what came with the rest."""
-    async with _connected(url) as connection, _locked(connection):
-        await _become_owner(connection)
+    async with connected(url, "nakamura-misaki init-db") as connection, _locked(connection):
+        await become_owner(connection)
         await connection.run_sync(_run_alembic, revision, back=True)
         await connection.commit()
 
 
 async def pending_revisions(url: str) -> list[str]:
     """The revisions that the database lacks, oldest first; empty when it is current."""
-    async with _connected(url) as connection:
+    async with connected(url, "nakamura-misaki init-db") as connection:
         current = await connection.run_sync(_current_revision)
     _require_known(current)
     scripts = ScriptDirectory.from_config(alembic_config())
@@ -118,31 +120,9 @@ def offline_sql() -> str:
 
 
 @contextlib.asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[AsyncConnection]:
-    engine = create_async_engine(
-        url,
-        poolclass=NullPool,
-        hide_parameters=True,
-        connect_args={
-            "timeout": 10,
-            "server_settings": {"application_name": "nakamura-misaki init-db"},
-        },
-    )
-    try:
-        async with engine.connect() as connection:
-            yield connection
-    except NakamuraMisakiError:
-        raise
-    except Exception as error:
-        raise domain_error(error) from error
-    finally:
-        await engine.dispose()
-
-
-@contextlib.asynccontextmanager
 async def _locked(connection: AsyncConnection) -> AsyncIterator[None]:
     for _ in range(LOCK_WAIT_SECONDS * 10):
-        if await _value(connection, f"SELECT pg_try_advisory_lock({LOCK_KEY})"):
+        if await scalar(connection, f"SELECT pg_try_advisory_lock({LOCK_KEY})"):
             break
         await connection.rollback()
         await asyncio.sleep(0.1)
@@ -156,14 +136,14 @@ async def _locked(connection: AsyncConnection) -> AsyncIterator[None]:
 
 async def _prepare_roles(connection: AsyncConnection) -> list[str]:
     actions: list[str] = []
-    if not await _value(
+    if not await scalar(
         connection, "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user"
     ):
         return actions
     for name, statement in zip(
         (roles.OWNER_ROLE, roles.RUNTIME_ROLE), roles.create_roles_sql(), strict=True
     ):
-        driver = await _driver(connection)
+        driver = await driver_of(connection)
         if not await roles.role_exists(driver, name):
             try:
                 async with driver.transaction():
@@ -171,25 +151,27 @@ async def _prepare_roles(connection: AsyncConnection) -> list[str]:
             except (asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError):
                 continue  # roles are the cluster's: an init-db of another database was faster
             actions.append(f"role {name} created")
-    if not await _value(
+    if not await scalar(
         connection, f"SELECT pg_has_role(current_user, '{roles.OWNER_ROLE}', 'SET')"
     ):
-        await _execute(connection, f"GRANT {roles.OWNER_ROLE} TO CURRENT_USER")
-    if not await _value(
+        await connection.exec_driver_sql(f"GRANT {roles.OWNER_ROLE} TO CURRENT_USER")
+    if not await scalar(
         connection, f"SELECT has_schema_privilege('{roles.OWNER_ROLE}', 'public', 'CREATE')"
     ):
-        await _execute(connection, f"GRANT CREATE, USAGE ON SCHEMA public TO {roles.OWNER_ROLE}")
+        await connection.exec_driver_sql(
+            f"GRANT CREATE, USAGE ON SCHEMA public TO {roles.OWNER_ROLE}"
+        )
     return actions
 
 
 async def _prepare_extension(connection: AsyncConnection) -> list[str]:
-    version = await _value(
+    version = await scalar(
         connection, "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
     )
-    default = await _value(
+    default = await scalar(
         connection, "SELECT default_version FROM pg_available_extensions WHERE name = 'vector'"
     )
-    is_superuser = await _value(
+    is_superuser = await scalar(
         connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
     )
     if version is None and default is None:
@@ -204,11 +186,11 @@ async def _prepare_extension(connection: AsyncConnection) -> list[str]:
                 "The extension vector is missing in this database and only a superuser may"
                 " create it: run there, as superuser, CREATE EXTENSION vector;"
             )
-        await _execute(connection, "CREATE EXTENSION vector SCHEMA public")
+        await connection.exec_driver_sql("CREATE EXTENSION vector SCHEMA public")
         version = default
         actions.append(f"extension vector {version} created")
     elif is_superuser and default is not None and _numbers(version) < _numbers(default):
-        await _execute(connection, "ALTER EXTENSION vector UPDATE")
+        await connection.exec_driver_sql("ALTER EXTENSION vector UPDATE")
         actions.append(f"extension vector updated from {version} to {default}")
         version = default
     if _numbers(version) < LEAST_PGVECTOR:
@@ -217,26 +199,15 @@ async def _prepare_extension(connection: AsyncConnection) -> list[str]:
     return actions
 
 
-async def _become_owner(connection: AsyncConnection) -> None:
-    """Create everything as the owner role, where there is one and this role may act as it."""
-    if await _value(
-        connection,
-        "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = :name"
-        " AND pg_has_role(current_user, oid, 'SET'))",
-        name=roles.OWNER_ROLE,
-    ):
-        await _execute(connection, f"SET ROLE {roles.OWNER_ROLE}")
-
-
 async def _grant(connection: AsyncConnection) -> list[str]:
     """Give the runtime role what it needs, and say so only where something was missing."""
-    current = await _value(connection, "SELECT current_user")
+    current = await scalar(connection, "SELECT current_user")
     if current == roles.RUNTIME_ROLE or not await roles.role_exists(
-        await _driver(connection), roles.RUNTIME_ROLE
+        await driver_of(connection), roles.RUNTIME_ROLE
     ):
         return []
     tables = ", ".join(f"'{table}'" for table in roles.RUNTIME_TABLES)
-    complete = await _value(
+    complete = await scalar(
         connection,
         f"SELECT bool_and(has_table_privilege('{roles.RUNTIME_ROLE}', t, p))"
         f" AND has_table_privilege('{roles.RUNTIME_ROLE}', 'alembic_version', 'SELECT')"
@@ -248,7 +219,7 @@ async def _grant(connection: AsyncConnection) -> list[str]:
     if complete:
         return []
     for statement in roles.grants_sql():
-        await _execute(connection, statement)
+        await connection.exec_driver_sql(statement)
     return [f"rights granted to {roles.RUNTIME_ROLE}"]
 
 
@@ -277,15 +248,3 @@ def _require_known(revision: str | None) -> None:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
-
-
-async def _driver(connection: AsyncConnection) -> Any:
-    return (await connection.get_raw_connection()).driver_connection
-
-
-async def _value(connection: AsyncConnection, statement: str, **parameters: Any) -> Any:
-    return (await connection.execute(text(statement), parameters)).scalar()
-
-
-async def _execute(connection: AsyncConnection, statement: str) -> None:
-    await connection.exec_driver_sql(statement)

@@ -75,105 +75,109 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT AS $body$
                 cjk, '(?<![{HAN}])([{HAN}])(?=$|[はがをにのでともへやか])', 'g'
             ) AS single
         WHERE length(cjk) > 1
+    ), weighted AS (
+        SELECT term, is_prefix,
+            max(CASE
+                WHEN is_prefix THEN 0.7
+                WHEN term ~ '^[{HIRAGANA}]+$' THEN 0.1
+                WHEN term ~ '[{HIRAGANA}]' THEN 0.4
+                ELSE 1.0
+            END) AS weight
+        FROM candidate
+        GROUP BY term, is_prefix
     )
-    SELECT term, is_prefix,
-        -- Kana between two words is mostly grammar: は, の, について, ください.
-        max(CASE
-            WHEN is_prefix THEN 0.7
-            WHEN term ~ '^[{HIRAGANA}]+$' THEN 0.1
-            WHEN term ~ '[{HIRAGANA}]' THEN 0.4
-            ELSE 1.0
-        END)
-    FROM candidate
-    GROUP BY term, is_prefix
-    ORDER BY 3 DESC, term
-    LIMIT 48
+    -- Kana between two words is mostly grammar: は, の, について, ください. It counts only where the
+    -- question has nothing else.
+    SELECT term, is_prefix, weight FROM weighted
+    WHERE weight > 0.1 OR NOT EXISTS (SELECT FROM weighted WHERE weight > 0.4)
+    ORDER BY weight DESC, term
+    LIMIT 32
 $body$"""
 
 SEARCH = """
 CREATE FUNCTION nakamura_misaki_words(query text, only_user_id text, max_notes integer)
 RETURNS TABLE (note_id uuid, score double precision)
-LANGUAGE plpgsql STABLE SECURITY DEFINER
-SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan AS $body$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $body$
 -- Under row-level security an index may serve only operators that are marked leakproof, and @@
 -- is not: the runtime role's own query would read every note. So this runs as the tables' owner,
 -- is fixed, and looks at the workspace that the connection names, and at no other.
 DECLARE
     workspace CONSTANT text := current_setting('nakamura_misaki.workspace_id', true);
-    whose CONSTANT text[] :=
-        CASE WHEN only_user_id IS NULL THEN ARRAY[workspace] ELSE ARRAY[workspace, only_user_id] END;
     few_notes CONSTANT integer := 2000;
+    look_at CONSTANT integer := 1000;
     queries tsquery[];
     weights double precision[];
-    counts double precision[];
+    counts double precision[];  -- in how many notes of the workspace; 0: rare or unknown
+    total integer;
     anchors tsquery;
-    total double precision;
 BEGIN
-    SELECT array_agg(q ORDER BY n, w DESC), array_agg(w ORDER BY n, w DESC), array_agg(n ORDER BY n, w DESC)
+    SELECT array_agg(q ORDER BY n, w DESC), array_agg(w ORDER BY n, w DESC),
+        array_agg(n ORDER BY n, w DESC)
     INTO queries, weights, counts
     FROM (
-        SELECT quote_literal(t.term)::tsquery AS q, t.weight AS w, coalesce(c.note_count, 0) AS n
+        SELECT (quote_literal(term) || CASE WHEN is_prefix THEN ':*' ELSE '' END)::tsquery AS q,
+            weight AS w,
+            coalesce(CASE
+                WHEN is_prefix THEN (
+                    SELECT sum(c.note_count) FROM note_common_terms AS c
+                    WHERE c.workspace_id = workspace AND starts_with(c.term, t.term))
+                ELSE (
+                    SELECT c.note_count FROM note_common_terms AS c
+                    WHERE c.workspace_id = workspace AND c.term = t.term)
+            END, 0) AS n
         FROM nakamura_misaki_query_terms(query) AS t
-        LEFT JOIN note_common_terms AS c ON c.workspace_id = workspace AND c.term = t.term
-        WHERE NOT t.is_prefix
-        UNION ALL
-        SELECT (quote_literal(t.term) || ':*')::tsquery, t.weight, coalesce(sum(c.note_count), 0)
-        FROM nakamura_misaki_query_terms(query) AS t
-        LEFT JOIN note_common_terms AS c
-            ON c.workspace_id = workspace AND c.term >= t.term AND c.term < t.term || U&'\\+10FFFF'
-        WHERE t.is_prefix
-        GROUP BY t.term, t.weight
     ) AS terms;
     IF queries IS NULL THEN
         RETURN;
     END IF;
-
-    SELECT count(*) INTO total FROM (
-        SELECT FROM notes AS n
-        WHERE n.workspace_id = workspace AND (only_user_id IS NULL OR n.user_id = only_user_id)
-        LIMIT few_notes + 1
-    ) AS counted;
+    IF only_user_id IS NULL THEN
+        SELECT count(*) INTO total FROM (
+            SELECT FROM notes WHERE workspace_id = workspace LIMIT few_notes + 1
+        ) AS counted;
+    ELSE
+        SELECT count(*) INTO total FROM (
+            SELECT FROM notes
+            WHERE workspace_id = workspace AND user_id = only_user_id LIMIT few_notes + 1
+        ) AS counted;
+    END IF;
     -- With few notes, every note that holds any term is looked at. With many, only those that
     -- hold one of the rarest terms: the common ones then only decide the order.
     SELECT string_agg(q::text, ' | ')::tsquery INTO anchors
     FROM (
-        SELECT q, ordinality,
-            sum(greatest(n, 100)) OVER (ORDER BY ordinality) AS looked_at
-        FROM unnest(queries, counts) WITH ORDINALITY AS term (q, n, ordinality)
+        SELECT q, i, sum(greatest(n, 100)) OVER (ORDER BY i) AS looked_at
+        FROM unnest(queries, counts) WITH ORDINALITY AS term (q, n, i)
     ) AS rarest
-    WHERE total <= few_notes OR ordinality = 1 OR looked_at <= 1000;
+    WHERE total <= few_notes OR i = 1 OR looked_at <= look_at;
 
-    RETURN QUERY
-    WITH candidate AS MATERIALIZED (
-        SELECT n.id, n.created_at, n.search_tokens || ''::tsvector AS tokens
-        FROM notes AS n
-        WHERE n.search_tokens @@ anchors
-            AND ARRAY[n.workspace_id, n.user_id] @> whose
-            AND n.workspace_id = workspace
-            AND (only_user_id IS NULL OR n.user_id = only_user_id)
-        ORDER BY n.created_at DESC, n.id DESC
-        LIMIT few_notes
-    ), hit AS MATERIALIZED (
-        SELECT c.id, c.created_at, length(c.tokens) AS size, t.ordinality AS i, t.w, t.n
-        FROM candidate AS c
-        CROSS JOIN LATERAL unnest(queries, weights, counts) WITH ORDINALITY AS t (q, w, n)
-        WHERE c.tokens @@ t.q
-    ), corpus AS (
-        -- The mean length makes long notes, which hold every common term, no better than short ones.
-        SELECT (SELECT count(*) FROM candidate) AS notes, avg(size) AS mean_size FROM hit
-    ), term AS (
-        -- Inverse document frequency as in BM25 (Robertson and Zaragoza 2009, eq. 3.3), counted
-        -- among the candidates, or in the workspace where that says more.
-        SELECT h.i, h.w * ln(1 + greatest(max(k.notes), max(total), max(h.n)) / greatest(count(*), max(h.n)))
-            AS weight
-        FROM hit AS h CROSS JOIN corpus AS k
-        GROUP BY h.i, h.w
-    )
-    SELECT h.id, sum(t.weight / (0.5 + 0.5 * h.size / k.mean_size))::double precision AS points
-    FROM hit AS h JOIN term AS t ON t.i = h.i CROSS JOIN corpus AS k
-    GROUP BY h.id, h.created_at
-    ORDER BY points DESC, h.created_at DESC, h.id DESC
-    LIMIT max_notes;
+    -- Dynamic, so that it is planned for this user and these terms.
+    RETURN QUERY EXECUTE format($query$
+        WITH candidate AS MATERIALIZED (
+            SELECT id, created_at, search_tokens || ''::tsvector AS tokens
+            FROM notes
+            WHERE workspace_id = $1 AND search_tokens @@ $2 AND ARRAY[workspace_id, user_id] @> $3 %s
+            ORDER BY created_at DESC, id DESC
+            LIMIT $4
+        ), hit AS (
+            SELECT c.id, c.created_at, t.w, length(c.tokens) AS size,
+                greatest(t.n, count(*) OVER (PARTITION BY t.i)) AS holding,
+                avg(length(c.tokens)) OVER () AS mean_size
+            FROM candidate AS c
+            JOIN unnest($5, $6, $7) WITH ORDINALITY AS t (q, w, n, i) ON c.tokens @@ t.q
+        ), corpus AS (
+            SELECT greatest(count(*), $8) AS notes FROM candidate
+        )
+        -- Inverse document frequency and length normalisation as in BM25 (Robertson and Zaragoza
+        -- 2009), counted among the notes looked at, or in the workspace where that says more.
+        SELECT id,
+            sum(w * ln(1 + greatest(notes, holding) / holding) / (0.5 + 0.5 * size / mean_size))
+                ::double precision AS points
+        FROM hit, corpus
+        GROUP BY id, created_at
+        ORDER BY points DESC, created_at DESC, id DESC
+        LIMIT $9
+        $query$, CASE WHEN only_user_id IS NULL THEN '' ELSE 'AND user_id = $10' END
+    ) USING workspace, anchors, array_remove(ARRAY[workspace, only_user_id], NULL), few_notes,
+        queries, weights, counts, total, max_notes, only_user_id;
 END
 $body$"""
 

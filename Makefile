@@ -1,0 +1,50 @@
+# Each target sets up what it needs by itself: a Python >= 3.11 is enough. See tools/bootstrap.sh.
+
+PACKAGE := pkgs/nakamura-misaki
+PY := $(PACKAGE)/.venv/bin/python
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench format clean environment-demo environment-dev
+# Two targets named at once share the environment, and their output is read in order.
+.NOTPARALLEL:
+
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
+
+help: ## show this list
+	@echo "make TARGET, with ARGS='...' passed on:"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST))
+
+demo: environment-demo ## start an embedded PostgreSQL, import a team's old notes, ask three questions
+	@$(PY) -m nakamura_misaki demo $(ARGS)
+
+test: environment-dev ## run every test with coverage, or those that ARGS picks (ARGS='-k task')
+ifeq ($(strip $(ARGS)),)
+	@$(PY) -m pytest -n $(WORKERS) --cov --cov-config=$(PACKAGE)/pyproject.toml --cov-fail-under=90
+else
+	@$(PY) -m pytest $(ARGS)
+endif
+
+check: environment-dev ## formatting, lint, types, and which layer may import which
+	@$(PY) -m ruff format --check --quiet
+	@$(PY) -m ruff check --quiet
+	@cd $(PACKAGE) && .venv/bin/python -m mypy --no-error-summary
+	@$(PY) -m pytest -q tests/unit/test_architecture.py
+
+bench: environment-dev ## measure against the baselines
+	@$(PY) tests/performance/bench.py $(ARGS)
+
+format: environment-dev ## rewrite the code as `make check` wants it
+	@$(PY) -m ruff check --fix --quiet
+	@$(PY) -m ruff format --quiet
+
+clean: ## remove what these targets made (no database is touched)
+	rm -rf $(PACKAGE)/.venv .tools .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* bench-results
+	rm -rf $(PACKAGE)/.mypy_cache $(PACKAGE)/.ruff_cache $(PACKAGE)/dist
+	find $(PACKAGE) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+environment-demo:
+	@sh tools/bootstrap.sh demo
+
+environment-dev:
+	@sh tools/bootstrap.sh dev
