@@ -13,14 +13,13 @@ HAN = r"\u3005-\u3007\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0
 HIRAGANA = r"\u3041-\u3096\u309d-\u309f"
 KATAKANA = r"\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
 HANGUL = r"\uac00-\ud7a3"
+PARTICLES = "はがをにのでともへやか"
 CJK = HAN + HIRAGANA + KATAKANA + HANGUL
 WORD = (
-    r"0-9a-z\u00aa\u00b5\u00ba\u00df-\u00f6\u00f8-\u02af\u0300-\u036f"
+    r"0-9a-z\u00aa\u00b5\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u0300-\u036f"
     r"\u0370-\u10ff\u1200-\u1fff\u2c00-\u2dff\ua000-\uabff"
 )
-# A word or a run of up to 128 CJK characters: substr() counts characters from the start of a
-# multi-byte text, so a run is bounded to keep the cost of a text without any punctuation linear.
-RUNS = f"([{CJK}]{{1,128}})|([{WORD}]+)"
+RUNS = f"([{CJK}]+)|([{WORD}]+)"
 
 # Upper-case letters beyond ASCII. lower() knows them only under some collations, and the tokens
 # must not depend on the collation of the server that computes them.
@@ -30,28 +29,44 @@ UPPER = "".join(
     for code in range(start, end + 1)
 )
 
+# These two are plain expressions without STRICT, so that the planner puts them in place of the
+# call: a call costs more than what they do.
 NORMALISE = f"""
 CREATE FUNCTION nakamura_misaki_normalise(content text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT AS $body$
-    -- A tsvector holds at most 1 MiB, so only the beginning of a very long text is searchable.
-    SELECT CASE WHEN t ~ '[{UPPER}]' THEN translate(t, '{UPPER}', '{UPPER.lower()}') ELSE t END
-    FROM (SELECT lower(left(normalize(left(content, 100000), NFKC), 100000) COLLATE "C")) AS n (t)
-$body$"""
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- A tsvector holds at most 1 MiB, so only the beginning of a very long text is searchable. Of a
+-- long text, long runs are broken: substr() counts from the start, which would be quadratic.
+RETURN CASE
+    WHEN length(content) > 1000 THEN regexp_replace(
+        lower(left(normalize(left(content, 100000), NFKC), 100000) COLLATE "C"),
+        '[{CJK}]{{128}}', '\\& ', 'g')
+    ELSE lower(normalize(content, NFKC) COLLATE "C")
+END"""
 
+FOLD = f"""
+CREATE FUNCTION nakamura_misaki_fold(word text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN octet_length(word) = length(word) THEN left(word, 100)
+    ELSE translate(left(word, 100), '{UPPER}', '{UPPER.lower()}')
+END"""
+
+# BEGIN ATOMIC binds the names in it: pg_restore fills the generated column with an empty search_path.
 TOKENS = f"""
 CREATE FUNCTION nakamura_misaki_tokens(content text) RETURNS tsvector
-LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT AS $body$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+BEGIN ATOMIC
     -- Of a CJK run every character begins one token: a bigram, the last one a single character.
     -- So a single character is found as a prefix, wherever it stands.
     SELECT coalesce(
         array_to_tsvector(array_agg(
-            CASE WHEN run[1] IS NULL THEN left(run[2], 100) ELSE substr(run[1], i, 2) END
+            CASE WHEN run[1] IS NULL THEN nakamura_misaki_fold(run[2]) ELSE substr(run[1], i, 2) END
         )),
         ''::tsvector
     )
     FROM regexp_matches(nakamura_misaki_normalise(content), '{RUNS}', 'g') AS run,
-        generate_series(1, CASE WHEN run[1] IS NULL THEN 1 ELSE length(run[1]) END) AS i
-$body$"""
+        generate_series(1, CASE WHEN run[1] IS NULL THEN 1 ELSE length(run[1]) END) AS i;
+END"""
 
 QUERY_TERMS = f"""
 CREATE FUNCTION nakamura_misaki_query_terms(query text)
@@ -61,7 +76,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT AS $body$
         SELECT run[2] AS word, run[1] AS cjk
         FROM regexp_matches(nakamura_misaki_normalise(left(query, 1000)), '{RUNS}', 'g') AS run
     ), candidate AS (
-        SELECT left(word, 100) AS term, false AS is_prefix FROM piece WHERE cjk IS NULL
+        SELECT nakamura_misaki_fold(word) AS term, false AS is_prefix FROM piece WHERE cjk IS NULL
         UNION ALL
         SELECT substr(cjk, i, 2), length(cjk) = 1
         FROM piece, generate_series(1, greatest(length(cjk) - 1, 1)) AS i
@@ -79,7 +94,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT AS $body$
         SELECT term, is_prefix,
             max(CASE
                 WHEN is_prefix THEN 0.7
-                WHEN term ~ '^[{HIRAGANA}]+$' THEN 0.1
+                WHEN term ~ '^[{HIRAGANA}]+$|[{PARTICLES}]' THEN 0.1
                 WHEN term ~ '[{HIRAGANA}]' THEN 0.4
                 ELSE 1.0
             END) AS weight
@@ -160,18 +175,17 @@ BEGIN
         ), hit AS (
             SELECT c.id, c.created_at, t.w, length(c.tokens) AS size,
                 greatest(t.n, count(*) OVER (PARTITION BY t.i)) AS holding,
-                avg(length(c.tokens)) OVER () AS mean_size
+                avg(length(c.tokens)) OVER () AS mean_size,
+                (SELECT greatest(count(*), $8) FROM candidate) AS notes
             FROM candidate AS c
             JOIN unnest($5, $6, $7) WITH ORDINALITY AS t (q, w, n, i) ON c.tokens @@ t.q
-        ), corpus AS (
-            SELECT greatest(count(*), $8) AS notes FROM candidate
         )
         -- Inverse document frequency and length normalisation as in BM25 (Robertson and Zaragoza
         -- 2009), counted among the notes looked at, or in the workspace where that says more.
         SELECT id,
             sum(w * ln(1 + greatest(notes, holding) / holding) / (0.5 + 0.5 * size / mean_size))
                 ::double precision AS points
-        FROM hit, corpus
+        FROM hit
         GROUP BY id, created_at
         ORDER BY points DESC, created_at DESC, id DESC
         LIMIT $9
@@ -184,6 +198,7 @@ $body$"""
 
 def upgrade() -> None:
     op.execute(NORMALISE)
+    op.execute(FOLD)
     op.execute(TOKENS)
     op.execute(QUERY_TERMS)
     op.execute(
@@ -223,4 +238,5 @@ def downgrade() -> None:
     op.execute("ALTER TABLE notes DROP COLUMN search_tokens")
     op.execute("DROP FUNCTION nakamura_misaki_query_terms")
     op.execute("DROP FUNCTION nakamura_misaki_tokens")
+    op.execute("DROP FUNCTION nakamura_misaki_fold")
     op.execute("DROP FUNCTION nakamura_misaki_normalise")
