@@ -179,6 +179,38 @@ async def test_switching_the_model_embeds_everything_anew(manager: DatabaseManag
         await PostgreSQLNoteRepository(manager, first).search("猫", "U1")
 
 
+async def test_of_many_first_processes_one_model_is_claimed(
+    manager: DatabaseManager, database_url: str
+) -> None:
+    def store(name: str) -> PostgreSQLNoteRepository:
+        planted = Planted(name)
+        planted.vectors = {"q": [1, 0, 0]}
+        return PostgreSQLNoteRepository(manager, planted)
+
+    stores = [store(name) for name in ("a@3", "b@3", "a@3", "b@3", "a@3", "b@3")]
+    results = await asyncio.gather(*(s.search("q") for s in stores), return_exceptions=True)
+    refused = [r for r in results if isinstance(r, EmbeddingModelMismatch)]
+    assert len(refused) == 3
+    assert [r for r in results if r not in refused and not isinstance(r, list)] == []
+
+
+async def test_a_process_with_the_old_model_hears_of_the_switch(manager: DatabaseManager) -> None:
+    old, new = Planted(), Planted("other@4", 4)
+    old.vectors = {"猫": [1, 0, 0], "犬": [0, 1, 0]}
+    new.vectors = {"猫": [1, 0, 0, 0], "犬": [0, 1, 0, 0]}
+    running = PostgreSQLNoteRepository(manager, old)
+    await running.save(a_note("猫"))
+    assert len(await running.search("猫", "U1")) == 1
+    switched = PostgreSQLNoteRepository(manager, new)
+    await switched.switch_model()
+    with pytest.raises(EmbeddingModelMismatch, match=r"other@4.*planted@3"):
+        await running.search("猫", "U1")
+    late = await running.save(a_note("犬"))
+    assert {e.model async for e in switched.stream_embeddings()} == {"other@4"}
+    assert await switched.embed_pending() == 1
+    assert (await switched.search("犬", "U1"))[0].id == late.id
+
+
 async def test_many_notes_with_their_vectors(
     notes: PostgreSQLNoteRepository, embedder: HashingEmbedder
 ) -> None:

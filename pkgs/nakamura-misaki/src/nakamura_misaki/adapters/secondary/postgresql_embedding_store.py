@@ -1,11 +1,14 @@
 """Vectors of notes in PostgreSQL: one model in use, others beside it."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 from uuid import UUID
+
+from asyncpg.exceptions import UniqueViolationError
 
 from nakamura_misaki.adapters.secondary.postgresql_repository import PostgreSQLRepository, stage
 from nakamura_misaki.domain.embedding import Embedder, Embedding
@@ -41,11 +44,13 @@ WHERE n.workspace_id = $1 AND NOT EXISTS (
 )
 ORDER BY n.id LIMIT $3"""
 # The text is compared as it was when the vector was made of it: a note that has been edited
-# meanwhile must not get the vector of its old text.
+# meanwhile must not get the vector of its old text; and a process that was started with another
+# model, before a switch, must not bring its vectors back.
 _STORE_ONE = """
 INSERT INTO note_embeddings (workspace_id, note_id, model, user_id, embedding)
 SELECT $1, n.id, $3, n.user_id, $4 FROM notes AS n
 WHERE n.workspace_id = $1 AND n.id = $2 AND n.content = $5
+    AND EXISTS (SELECT FROM embedding_models WHERE workspace_id = $1 AND model = $3)
 ON CONFLICT (workspace_id, note_id, model)
 DO UPDATE SET embedding = excluded.embedding, is_indexed = false"""
 _MERGE = """
@@ -66,7 +71,15 @@ _CLAIM_MODEL = """
 INSERT INTO embedding_models (workspace_id, model, dimensions, is_active)
 SELECT $1, $2, $3, true
 WHERE NOT EXISTS (SELECT FROM embedding_models WHERE workspace_id = $1 AND is_active)
-ON CONFLICT DO NOTHING"""
+ON CONFLICT (workspace_id, model) DO UPDATE SET is_active = true"""
+_REGISTER_MODEL = """
+INSERT INTO embedding_models (workspace_id, model, dimensions, is_active)
+VALUES ($1, $2, $3, false) ON CONFLICT DO NOTHING"""
+_SWITCH_MODEL = (
+    "DELETE FROM embedding_models WHERE workspace_id = $1 AND model <> $2",
+    "UPDATE embedding_models SET is_active = true WHERE workspace_id = $1 AND model = $2",
+    "DELETE FROM note_embeddings WHERE workspace_id = $1 AND model <> $2",
+)
 _ACTIVE_MODEL = (
     "SELECT model, dimensions FROM embedding_models WHERE workspace_id = $1 AND is_active"
 )
@@ -109,6 +122,8 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
 
     async def switch_model(self, on_progress: Callable[[int], None] = lambda done: None) -> None:
         embedder = self._require_embedder()
+        named = (self._workspace_id, embedder.model)
+        await self._run(lambda c: c.execute(_REGISTER_MODEL, *named, embedder.dimensions))
         done = 0
         while embedded := await self._embed_batch(embedder, EMBEDDED_AT_ONCE):
             done += embedded
@@ -120,25 +135,8 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
 
         async def switch(connection: Connection) -> None:
             async with connection.transaction():
-                await connection.execute(
-                    "UPDATE embedding_models SET is_active = false"
-                    " WHERE workspace_id = $1 AND model <> $2",
-                    self._workspace_id,
-                    embedder.model,
-                )
-                await connection.execute(
-                    "INSERT INTO embedding_models (workspace_id, model, dimensions, is_active)"
-                    " VALUES ($1, $2, $3, true)"
-                    " ON CONFLICT (workspace_id, model) DO UPDATE SET is_active = true",
-                    self._workspace_id,
-                    embedder.model,
-                    embedder.dimensions,
-                )
-                await connection.execute(
-                    "DELETE FROM note_embeddings WHERE workspace_id = $1 AND model <> $2",
-                    self._workspace_id,
-                    embedder.model,
-                )
+                for statement in _SWITCH_MODEL:
+                    await connection.execute(statement, *named)
 
         await self._run(switch)
 
@@ -213,9 +211,10 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
         if not self._model_is_active:
 
             async def claim(connection: Connection) -> Any:
-                await connection.execute(
-                    _CLAIM_MODEL, self._workspace_id, embedder.model, embedder.dimensions
-                )
+                with contextlib.suppress(UniqueViolationError):  # another process was faster
+                    await connection.execute(
+                        _CLAIM_MODEL, self._workspace_id, embedder.model, embedder.dimensions
+                    )
                 return await connection.fetchrow(_ACTIVE_MODEL, self._workspace_id)
 
             model, dimensions = await self._run(claim)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from asyncpg.exceptions import UniqueViolationError
+from asyncpg.exceptions import PostgresError, UniqueViolationError
 
 from nakamura_misaki.adapters.secondary.postgresql_embedding_store import PostgreSQLEmbeddingStore
 from nakamura_misaki.adapters.secondary.postgresql_repository import (
@@ -23,6 +23,9 @@ from nakamura_misaki.infrastructure.database.manager import Connection
 
 RRF_K = 60
 """Constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
+
+MODEL_NOT_IN_USE = "NM001"
+"""SQLSTATE that ``nakamura_misaki_nearest`` raises."""
 
 _COLUMNS = (
     "id",
@@ -150,7 +153,14 @@ class PostgreSQLNoteRepository(PostgreSQLEmbeddingStore):
             else:
                 statement = _SEARCH_BOTH
                 arguments += [embedder.model, vector]
-        rows = await self._run(lambda c: c.fetch(statement, *arguments))
+        try:
+            rows = await self._run(lambda c: c.fetch(statement, *arguments))
+        except PostgresError as error:
+            if error.sqlstate != MODEL_NOT_IN_USE:
+                raise
+            self._model_is_active = False
+            await self._active_embedder()  # says which model is
+            raise
         legs = tuple(leg for leg in Leg if leg not in skipped)
         return SearchAnswer(map(_found, rows), legs=legs, skipped=skipped)
 

@@ -33,6 +33,13 @@ DECLARE
     ids uuid[];
     distances double precision[];
 BEGIN
+    -- A process that still has the model from before a switch must hear of it, not find nothing.
+    IF NOT EXISTS (
+        SELECT FROM embedding_models
+        WHERE workspace_id = workspace AND model = of_model AND is_active
+    ) THEN
+        RAISE EXCEPTION 'the embedding model % is not in use', of_model USING ERRCODE = 'NM001';
+    END IF;
     IF EXISTS (
         SELECT FROM pg_index
         WHERE indexrelid =
