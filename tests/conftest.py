@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis
 import pytest
 
 from database_server import Server, run_apart, server_directory
@@ -19,6 +20,10 @@ from nakamura_misaki.infrastructure.database.manager import DatabaseManager
 from nakamura_misaki.infrastructure.database.upgrade import upgrade
 
 RUNTIME_ROLE = "nakamura_misaki"
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session")

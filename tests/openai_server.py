@@ -59,7 +59,8 @@ class OpenAIServer:
     """The server, on a port of the loopback interface; an async (and a plain) context manager.
 
     ``requests`` are those that came, in order. A request takes the first fault that
-    was scripted, or else ``always``. ``most_at_once`` is how many requests were ever
+    was scripted, or else ``always``. A request with a text that contains ``refused``
+    is refused as a whole, as OpenAI does. ``most_at_once`` is how many requests were ever
     under way at the same time. ``ignores_encoding`` answers with lists of numbers
     whatever was asked for, as several compatible servers do.
     """
@@ -79,6 +80,7 @@ class OpenAIServer:
         self.default_dimensions = default_dimensions
         self.ignores_encoding = ignores_encoding
         self.always: Fault | None = None
+        self.refused: str | None = None
         self.requests: list[Request] = []
         self.most_at_once = 0
         self._under_way = 0
@@ -291,6 +293,8 @@ def _items(server: OpenAIServer, body: dict[str, Any]) -> Items:
         raise _Refusal(400, f"'$.input' must hold 1 to {MAX_INPUTS} items, not {len(texts)}.")
     if not all(sizes):
         raise _Refusal(400, "'$.input' is invalid: an empty string.")
+    if server.refused is not None and any(server.refused in text for text in texts):
+        raise _Refusal(400, "'$.input' is invalid.")
     # One token a byte: the most that byte-pair encoding can make of a text.
     if max(sizes) > MAX_INPUT_TOKENS:
         raise _Refusal(400, f"This model's maximum context length is {MAX_INPUT_TOKENS} tokens.")

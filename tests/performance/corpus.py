@@ -40,9 +40,9 @@ START = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 class Corpus:
-    """``size`` notes; of every thousand, one user has 1, another 10, another 100, the last the rest."""
+    """``size`` notes; of every thousand one user has 1, another 10, another 100, forty the rest."""
 
-    USERS = ("U-0.1%", "U-1%", "U-10%", "U-rest")
+    USERS = ("U-0.1%", "U-1%", "U-10%", *(f"U-{number:02}" for number in range(40)))
 
     def __init__(self, size: int, dimensions: int, seed: int = 7) -> None:
         self.size = size
@@ -66,22 +66,32 @@ class Corpus:
         self._numbers = numbers
 
     def user_of(self, position: int) -> str:
+        """Whose note it is."""
         place = position % 1000
-        return self.USERS[0 if place == 0 else 1 if place <= 10 else 2 if place <= 110 else 3]
+        if place > 110:
+            return self.USERS[3 + position % (len(self.USERS) - 3)]
+        return self.USERS[0 if place == 0 else 1 if place <= 10 else 2]
 
-    def notes(self) -> Iterator[Note]:
+    @staticmethod
+    def place_of(note_id: UUID) -> int:
+        """The position of a note of ``notes``."""
+        return note_id.int & (1 << 62) - 1
+
+    def notes(self, sentences: int = 4) -> Iterator[Note]:
+        """Every note, with a text of that many sentences."""
         for position in range(self.size):
             at = START + timedelta(minutes=position)
             yield Note(
                 id=_time_ordered_id(at, position),
                 user_id=self.user_of(position),
-                content=self.text(),
+                content=self.text(sentences),
                 category=CATEGORIES[position % len(CATEGORIES)],
                 created_at=at,
                 updated_at=at,
             )
 
     def text(self, sentences: int = 4) -> str:
+        """A text of sixteen words, or of four for each of ``sentences``."""
         words = iter(self._random.choices(self.words, self._weights, k=4 * sentences))
         parts = []
         for _ in range(sentences):

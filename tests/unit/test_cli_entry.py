@@ -148,6 +148,21 @@ def test_cli_describes_a_file_that_is_not_there_by_its_name(tmp_path: Path) -> N
     assert str(tmp_path / "none") in failure.sentence
 
 
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        ("there is no task", "there is no task."),
+        ("run: nakamura-misaki init-db", "run: nakamura-misaki init-db"),
+        (
+            "run: nakamura-misaki embed-pending --switch-model",
+            "run: nakamura-misaki embed-pending --switch-model",
+        ),
+    ],
+)
+def test_cli_error_ends_with_a_full_stop_or_a_command_to_copy(message: str, sentence: str) -> None:
+    assert describe(errors.NotFound(message)).sentence == sentence
+
+
 def test_cli_broken_pipe_is_quiet() -> None:
     process = subprocess.Popen(
         [*MODULE, "completion", "bash"], stdout=subprocess.PIPE, stderr=subprocess.PIPE

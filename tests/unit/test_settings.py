@@ -257,7 +257,7 @@ def test_other_urls_are_refused_without_showing_the_password(
         ("POOL_TIMEOUT", "0", "greater than 0"),
         ("POOL_TIMEOUT", "nan", "finite number"),
         ("EMBEDDING_TIMEOUT", "inf", "finite number"),
-        ("EMBEDDING_DIMENSIONS", "4001", "less than or equal to 4000"),
+        ("EMBEDDING_DIMENSIONS", "3901", "less than or equal to 3900"),
         ("EMBEDDING_PROVIDER", "cohere", "'openai' or 'hashing'"),
         ("STORAGE_BACKEND", "sqlite", "'postgresql' or 'json'"),
         ("WORKSPACE_ID", "   ", "must not be blank"),

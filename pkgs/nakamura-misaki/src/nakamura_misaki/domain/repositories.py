@@ -61,7 +61,10 @@ class TaskRepository(Protocol):
     async def create_many(self, tasks: Iterable[Task]) -> WriteCount: ...
 
     async def find_ids(self, digits: str) -> list[UUID]:
-        """Ids that begin or end with these hexadecimal digits; a few where they are many."""
+        """A few of the ids that have these hexadecimal digits where a person would take them from.
+
+        At the beginning, at the end, or at the beginning of the last eight.
+        """
         ...
 
     def stream(self) -> AsyncIterator[Task]:
@@ -95,7 +98,10 @@ class HandoffRepository(Protocol):
     async def create_many(self, handoffs: Iterable[Handoff]) -> WriteCount: ...
 
     async def find_ids(self, digits: str) -> list[UUID]:
-        """Ids that begin or end with these hexadecimal digits; a few where they are many."""
+        """A few of the ids that have these hexadecimal digits where a person would take them from.
+
+        At the beginning, at the end, or at the beginning of the last eight.
+        """
         ...
 
     def stream(self) -> AsyncIterator[Handoff]:
@@ -139,7 +145,10 @@ class NoteRepository(Protocol):
         ...
 
     async def find_ids(self, digits: str) -> list[UUID]:
-        """Ids that begin or end with these hexadecimal digits; a few where they are many."""
+        """A few of the ids that have these hexadecimal digits where a person would take them from.
+
+        At the beginning, at the end, or at the beginning of the last eight.
+        """
         ...
 
     def stream(self) -> AsyncIterator[Note]:

@@ -10,6 +10,9 @@ MAX_ID_CHARACTERS = 255
 MAX_TEXT_BYTES = 8 * 1024 * 1024
 """Longest text of a note, a description or a progress note, in bytes of UTF-8."""
 
+_MOST_BITS = 14_280
+"""Python writes no longer number as text (https://docs.python.org/3/library/stdtypes.html#int-max-str-digits)."""
+
 
 def utc_now() -> datetime:
     """The present moment, timezone-aware, in UTC."""
@@ -17,11 +20,25 @@ def utc_now() -> datetime:
 
 
 def require_aware(value: datetime, name: str) -> None:
-    """Raise InvalidInput unless ``value`` carries a UTC offset."""
+    """Raise InvalidInput unless ``value`` carries a UTC offset and lies within years 1 to 9999.
+
+    The very first and the very last moment of those are no times either: drivers
+    take them for minus and plus infinity, and give those back without a time zone.
+    """
     if not isinstance(value, datetime):
         raise InvalidInput(f"{name} must be a point in time, not {type(value).__name__}.")
     if value.utcoffset() is None:
         raise InvalidInput(f"{name} has no time zone; give one, such as +09:00 or Z.")
+    if not 1 < value.year < 9999 and not _is_within_calendar(value):
+        raise InvalidInput(f"{name} lies beyond the years that can be stored.")
+
+
+def _is_within_calendar(value: datetime) -> bool:
+    try:
+        moment = value.astimezone(UTC).replace(tzinfo=None)
+    except OverflowError:
+        return False
+    return datetime.min < moment < datetime.max  # noqa: DTZ901  (both are of UTC here)
 
 
 def require_text(value: str, name: str, *, max_bytes: int = MAX_TEXT_BYTES) -> None:
@@ -65,8 +82,11 @@ def require_json(value: Any, name: str, *, depth: int = 0) -> None:
     if depth > 100:
         raise InvalidInput(f"{name} is nested more than 100 levels deep.")
     match value:
-        case None | bool() | int():
+        case None | bool():
             pass
+        case int():
+            if value.bit_length() > _MOST_BITS:
+                raise InvalidInput(f"{name} contains a whole number of more than 4,298 digits.")
         case float():
             if value != value or value in (float("inf"), float("-inf")):
                 raise InvalidInput(f"{name} contains {value}, which JSON has no word for.")

@@ -169,8 +169,14 @@ def build_note_repository(
         PostgreSQLNoteRepository,
     )
 
+    # Vectors made of letters know less than the words themselves: fused as equals they drew the
+    # mean reciprocal rank on two Japanese question sets down by .02-.03, at a fifth they lift it.
+    is_lexical = settings.effective_embedding_provider == "hashing"
     return PostgreSQLNoteRepository(
-        manager, embedder, query_timeout=settings.embedding_query_timeout
+        manager,
+        embedder,
+        query_timeout=settings.embedding_query_timeout,
+        vector_weight=0.2 if is_lexical else 1.0,
     )
 
 

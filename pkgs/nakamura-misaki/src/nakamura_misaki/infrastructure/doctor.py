@@ -10,6 +10,7 @@ from nakamura_misaki.infrastructure.database.manager import DatabaseManager
 from nakamura_misaki.infrastructure.database.roles import RUNTIME_TABLES
 from nakamura_misaki.infrastructure.database.upgrade import head_revision
 
+VECTOR_INDEX_PREFIX = "ix_note_embeddings_hnsw_"
 GOOD_PGVECTOR = (0, 8, 3)
 """Older ones can overflow in a parallel index build (until 0.8.2) or corrupt one in a vacuum."""
 
@@ -41,9 +42,11 @@ async def run_checks(manager: DatabaseManager, embedder: Embedder | None) -> lis
         try:
             checks.append(await check())
         except NakamuraMisakiError as error:
-            checks.append(Check(name, False, str(error)))
             if name == "server":
+                remedy = "check DATABASE_URL, and that the server runs"
+                checks.append(Check(name, False, f"{error} To do: {remedy}"))
                 break
+            checks.append(Check(name, False, str(error)))
     return checks
 
 
@@ -87,32 +90,56 @@ async def _schema(manager: DatabaseManager) -> Check:
 
 
 async def _role(manager: DatabaseManager) -> Check:
-    role, is_super, bypasses, owns = await manager.run(
+    role, is_super, bypasses, owns, becomes_owner, creates = await manager.run(
         lambda c: c.fetchrow(
-            "SELECT current_user, rolsuper, rolbypassrls,"
-            " EXISTS (SELECT FROM pg_class WHERE relname = 'notes' AND relowner = r.oid)"
-            " FROM pg_roles AS r WHERE rolname = current_user"
+            "SELECT current_user, rolsuper, rolbypassrls, relowner = r.oid,"
+            " pg_has_role(relowner, 'MEMBER'),"
+            " has_schema_privilege(relnamespace, 'CREATE') FROM pg_roles AS r"
+            " LEFT JOIN pg_class AS c ON c.oid = to_regclass('notes')"
+            " WHERE rolname = current_user"
         )
     )
     if is_super or bypasses:
         return Check("role", False, f"{role} is above row-level security; connect as another role")
     if owns:
         return Check("role", True, f"{role}, which owns the tables too: one role for everything")
+    if becomes_owner:
+        return Check(
+            "role",
+            False,
+            f"{role} may act as the tables' owner; revoke that, or connect as another role",
+        )
+    if creates:
+        # What it made there, the search function, which is above the policies, might call.
+        return Check(
+            "role",
+            False,
+            f"{role} may create objects in the schema of the tables; as a superuser run:"
+            f" REVOKE CREATE ON SCHEMA public FROM PUBLIC, {role}",
+        )
     return Check("role", True, f"{role}, which may read and write rows only")
 
 
 async def _row_level_security(manager: DatabaseManager) -> Check:
     open_tables = await manager.run(
         lambda c: c.fetch(
-            "SELECT t FROM unnest($1::text[]) AS t WHERE NOT EXISTS ("
+            "SELECT t FROM unnest($1::text[]) AS t"
+            " WHERE to_regclass(t) IS NOT NULL AND NOT EXISTS ("
             " SELECT FROM pg_class AS c JOIN pg_policy AS p ON p.polrelid = c.oid"
-            " WHERE c.oid = to_regclass(t) AND relrowsecurity AND relforcerowsecurity)",
+            " WHERE c.oid = to_regclass(t) AND relrowsecurity AND relforcerowsecurity"
+            " AND polname = 'workspace')",
             list(RUNTIME_TABLES),
         )
     )
     if open_tables:
         names = ", ".join(row[0] for row in open_tables)
-        return Check("row-level security", False, f"not in force on {names}")
+        first = open_tables[0][0]
+        return Check(
+            "row-level security",
+            False,
+            f"not in force on {names}; as the owner run for each: ALTER TABLE {first} ENABLE ROW"
+            " LEVEL SECURITY, FORCE ROW LEVEL SECURITY, and see that its policy is there",
+        )
     return Check("row-level security", True, f"in force on all {len(RUNTIME_TABLES)} tables")
 
 
@@ -121,12 +148,14 @@ async def _rights(manager: DatabaseManager) -> Check:
         lambda c: c.fetch(
             "SELECT t || ' (' || p || ')' FROM unnest($1::text[]) AS t,"
             " unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p"
-            " WHERE to_regclass(t) IS NULL OR NOT has_table_privilege(to_regclass(t), p)",
+            " WHERE to_regclass(t) IS NULL OR NOT has_table_privilege(to_regclass(t), p)"
+            " UNION ALL SELECT f.oid::regproc || ' (EXECUTE)' FROM pg_proc AS f"
+            " WHERE f.proname = 'nakamura_misaki_words' AND NOT has_function_privilege(f.oid, 'EXECUTE')",
             list(RUNTIME_TABLES),
         )
     )
     if missing:
-        names = ", ".join(row[0] for row in missing)
+        names = ", ".join(row[0] for row in missing[:3]) + (", …" if len(missing) > 3 else "")
         return Check("rights", False, f"missing on {names}; run: nakamura-misaki init-db")
     return Check("rights", True, "select, insert, update, delete on every table")
 
@@ -191,7 +220,10 @@ async def _indexes(manager: DatabaseManager) -> Check:
     invalid = [name for name, valid in rows if not valid]
     if invalid:
         names = ", ".join(invalid)
-        return Check("indexes", False, f"{names} invalid; run: nakamura-misaki maintain")
+        remedy = "run: nakamura-misaki maintain"
+        if lasting := [name for name in invalid if not name.startswith(VECTOR_INDEX_PREFIX)]:
+            remedy = f"as the owner run: REINDEX INDEX CONCURRENTLY {lasting[0]}"
+        return Check("indexes", False, f"{names} invalid; {remedy}")
     unfiled = await manager.run(
         lambda c: c.fetchval("SELECT count(*) FROM note_embeddings WHERE NOT is_indexed")
     )

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from nakamura_misaki.domain.errors import ConfigurationError
 from nakamura_misaki.domain.rules import require_line
+from nakamura_misaki.infrastructure.database.vector_codec import MAX_DIMENSIONS
 from nakamura_misaki.infrastructure.database_url import normalise_database_url, password_of
 from nakamura_misaki.infrastructure.logging import default_format, register_secret
 from nakamura_misaki.infrastructure.settings_sources import (
@@ -107,9 +108,8 @@ class Settings(BaseSettings):
     """None: see ``effective_embedding_provider``."""
     embedding_model: str = "text-embedding-3-small"
     """Of the provider ``openai``."""
-    embedding_dimensions: Annotated[int, Field(ge=1, le=4000)] | None = None
-    """None: what the embedder has by itself. An HNSW index over halfvec takes at most 4,000
-    (https://github.com/pgvector/pgvector#half-precision-indexing)."""
+    embedding_dimensions: Annotated[int, Field(ge=1, le=MAX_DIMENSIONS)] | None = None
+    """None: what the embedder has by itself."""
     embedding_timeout: Seconds = 10.0
     embedding_query_timeout: Seconds = 3.0
     """How long a search waits for its question's vector before words alone answer."""

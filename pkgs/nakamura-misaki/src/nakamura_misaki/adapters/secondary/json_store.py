@@ -28,8 +28,13 @@ Result = TypeVar("Result")
 
 
 def ids_with(digits: str, ids: Iterable[UUID]) -> list[UUID]:
-    """The first few ids that begin or end with the hexadecimal digits."""
-    return sorted(id_ for id_ in ids if id_.hex.startswith(digits) or id_.hex.endswith(digits))[:5]
+    """The first few ids that begin or end with the digits, or whose last eight begin with them."""
+    found = (
+        id_
+        for id_ in ids
+        if id_.hex.startswith(digits) or id_.hex.endswith(digits) or id_.hex[-8:].startswith(digits)
+    )
+    return sorted(found)[:5]
 
 
 class JsonStore:

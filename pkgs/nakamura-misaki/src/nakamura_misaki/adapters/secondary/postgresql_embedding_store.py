@@ -20,7 +20,7 @@ from nakamura_misaki.domain.errors import (
 )
 from nakamura_misaki.domain.repositories import StoredEmbedding
 from nakamura_misaki.infrastructure.database.manager import Connection, DatabaseManager
-from nakamura_misaki.infrastructure.database.vector_codec import MAX_DIMENSIONS
+from nakamura_misaki.infrastructure.database.vector_codec import MAX_DIMENSIONS, encode_halfvecs
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ WHERE n.workspace_id = $1 AND NOT EXISTS (
 )"""
 _NEXT_PENDING = """
 SELECT n.id, n.content FROM notes AS n
-WHERE n.workspace_id = $1 AND NOT EXISTS (
+WHERE n.workspace_id = $1 AND n.id > $4 AND NOT EXISTS (
     SELECT FROM note_embeddings AS e
     WHERE e.workspace_id = $1 AND e.note_id = n.id AND e.model = $2
 )
@@ -89,7 +89,8 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
     """The port ``EmbeddingStore``; ``embedder`` None: no vector is made or asked for.
 
     ``query_timeout`` (seconds) is how long a search waits for its question's
-    vector before words alone answer.
+    vector before words alone answer; ``vector_weight`` how much a rank by vector counts beside one
+    by words.
     """
 
     def __init__(
@@ -99,9 +100,11 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
         *,
         workspace_id: str | None = None,
         query_timeout: float = 3.0,
+        vector_weight: float = 1.0,
     ) -> None:
         super().__init__(manager, workspace_id)
         self._query_timeout = query_timeout
+        self._vector_weight = vector_weight
         if embedder is not None and embedder.dimensions > MAX_DIMENSIONS:
             raise InvalidInput(
                 f"The model {embedder.model} has {embedder.dimensions} dimensions;"
@@ -163,9 +166,19 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
             yield StoredEmbedding(*row)
 
     async def _embed_batch(self, embedder: Embedder, batch: int) -> int:
-        rows = await self._run(
-            lambda c: c.fetch(_NEXT_PENDING, self._workspace_id, embedder.model, batch)
-        )
+        embedded, after = 0, UUID(int=0)
+        while not embedded:
+            arguments = (self._workspace_id, embedder.model, batch, after)
+            rows = await self._run(lambda c, a=arguments: c.fetch(_NEXT_PENDING, *a))  # type: ignore[misc]
+            if not rows:
+                break
+            embedded = await self._embed_some(embedder, rows)
+            # All of them refused: the next ones need not be.
+            after = rows[-1]["id"]
+        return embedded
+
+    async def _embed_some(self, embedder: Embedder, rows: Sequence[Any]) -> int:
+        """Embed those of the notes (id, text) that the model takes; how many were."""
         try:
             return await self._embed_rows(embedder, rows)
         except EmbeddingRejected:
@@ -197,7 +210,9 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
     async def _merge_embeddings(
         self, connection: Connection, batch: Sequence[StoredEmbedding]
     ) -> int:
-        await stage(connection, "note_embeddings", _COLUMNS, batch)
+        encoded = encode_halfvecs(vector for _, _, vector in batch)
+        rows = [(id_, model, data) for (id_, model, _), data in zip(batch, encoded, strict=True)]
+        await stage(connection, "note_embeddings", _COLUMNS, rows, plain=("embedding",))
         stored: int = await connection.fetchval(_MERGE, self._workspace_id)
         return stored
 

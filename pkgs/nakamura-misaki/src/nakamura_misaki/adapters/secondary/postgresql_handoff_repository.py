@@ -43,6 +43,10 @@ _PENDING = (
     " AND reminded_at IS NULL AND completed_at IS NULL ORDER BY handoff_at, id"
 )
 _PAGE = f"SELECT {_LIST} FROM handoffs WHERE workspace_id = $1 AND id > $2 ORDER BY id LIMIT $3"
+_HAS_TASK = (
+    "task_id IS NULL OR EXISTS (SELECT FROM tasks AS t"
+    " WHERE t.workspace_id = $1 AND t.id = staged.task_id)"
+)
 # A handoff has no time of its last change, but what happens to it happens once: being reminded
 # of, and being completed. An entry that knows of more is the newer one.
 _MERGE = merge_statement(
@@ -52,10 +56,7 @@ _MERGE = merge_statement(
         "num_nonnulls(excluded.reminded_at, excluded.completed_at)"
         " > num_nonnulls(known.reminded_at, known.completed_at)"
     ),
-    condition=(
-        "task_id IS NULL OR EXISTS (SELECT FROM tasks AS t"
-        " WHERE t.workspace_id = $1 AND t.id = staged.task_id)"
-    ),
+    condition=_HAS_TASK,
 )
 
 
@@ -103,7 +104,7 @@ class PostgreSQLHandoffRepository(PostgreSQLRepository):
     async def create_many(self, handoffs: Iterable[Handoff]) -> WriteCount:
         kept, given = newest(handoffs, lambda a, b: _progress(a) > _progress(b))
         new, updated = await self._merge(
-            "handoffs", _COLUMNS, [_row(handoff) for handoff in kept], _MERGE
+            "handoffs", _COLUMNS, [_row(handoff) for handoff in kept], _MERGE, _HAS_TASK
         )
         return WriteCount(new, updated, given - new - updated)
 

@@ -83,11 +83,11 @@ _MERGE = merge_statement(
     ),
 )
 _VECTOR_LEG = (
-    "SELECT note_id, rank, 'vector' AS leg FROM nakamura_misaki_nearest($2, $6, $7, $4)"
+    "SELECT note_id, rank, 'vector' AS leg, $8::float8 AS weight FROM nakamura_misaki_nearest($2, $6, $7, $4)"
     " WITH ORDINALITY AS nearest (note_id, distance, rank)"
 )
 _WORDS_LEG = (
-    "SELECT note_id, rank, 'words' AS leg FROM nakamura_misaki_words($3, $2, $4)"
+    "SELECT note_id, rank, 'words' AS leg, 1.0::float8 AS weight FROM nakamura_misaki_words($3, $2, $4)"
     " WITH ORDINALITY AS words (note_id, score, rank)"
 )
 
@@ -95,7 +95,7 @@ _WORDS_LEG = (
 def _search_statement(legs: str) -> str:
     return f"""
 WITH leg AS ({legs}), fused AS (
-    SELECT note_id, sum(1.0::float8 / ({RRF_K} + rank)) AS score, array_agg(leg) AS legs
+    SELECT note_id, sum(weight / ({RRF_K} + rank)) AS score, array_agg(leg) AS legs
     FROM leg GROUP BY note_id
 )
 SELECT {", ".join(f"n.{column}" for column in _COLUMNS)}, f.score, f.legs
@@ -152,7 +152,7 @@ class PostgreSQLNoteRepository(PostgreSQLEmbeddingStore):
                 skipped[Leg.VECTOR] = LegSkipped.EMBEDDING_FAILED
             else:
                 statement = _SEARCH_BOTH
-                arguments += [embedder.model, vector]
+                arguments += [embedder.model, vector, self._vector_weight]
         try:
             rows = await self._run(lambda c: c.fetch(statement, *arguments))
         except PostgresError as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime, time, timedelta, tzinfo
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -10,6 +11,7 @@ from nakamura_misaki.adapters.secondary.postgresql_repository import (
     PostgreSQLRepository,
     merge_statement,
     newest,
+    restored,
 )
 from nakamura_misaki.domain.errors import IllegalTransition, NotFound
 from nakamura_misaki.domain.repositories import WriteCount
@@ -53,6 +55,10 @@ _DUE_BETWEEN = (
 )
 _PAGE = f"SELECT {_LIST} FROM tasks WHERE workspace_id = $1 AND id > $2 ORDER BY id LIMIT $3"
 _MERGE = merge_statement("tasks", _COLUMNS, newer="excluded.updated_at > known.updated_at")
+
+_STATUSES = {status.value: status for status in TaskStatus}
+_row: Callable[[Task], tuple[Any, ...]] = attrgetter(*_COLUMNS)  # a TaskStatus is its text
+_task = restored(Task, _COLUMNS, status=_STATUSES.__getitem__)
 
 # What a stored status may be for a task to be stored with this one.
 _ALLOWED_BEFORE = {
@@ -132,34 +138,3 @@ class PostgreSQLTaskRepository(PostgreSQLRepository):
     async def stream(self) -> AsyncIterator[Task]:
         async for row in self._pages(_PAGE, ("id",), UUID(int=0)):
             yield _task(row)
-
-
-def _row(task: Task) -> tuple[Any, ...]:
-    return (
-        task.id,
-        task.title,
-        task.description,
-        task.assignee_user_id,
-        task.creator_user_id,
-        task.status.value,
-        task.due_at,
-        task.completed_at,
-        task.created_at,
-        task.updated_at,
-    )
-
-
-def _task(row: Any) -> Task:
-    (id_, title, description, assignee, creator, status, due, completed, created, updated) = row
-    return Task(
-        id=id_,
-        title=title,
-        description=description,
-        assignee_user_id=assignee,
-        creator_user_id=creator,
-        status=TaskStatus(status),
-        due_at=due,
-        completed_at=completed,
-        created_at=created,
-        updated_at=updated,
-    )

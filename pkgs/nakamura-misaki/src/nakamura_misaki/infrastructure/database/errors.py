@@ -31,6 +31,12 @@ _NOT_OUR_SCHEMA = (
     pg.UndefinedFunctionError,
     pg.UndefinedObjectError,
 )
+_GAVE_UP = (
+    pg.LockNotAvailableError,
+    pg.QueryCanceledError,
+    pg.ReadOnlySQLTransactionError,
+    pg.InsufficientResourcesError,  # class 53: a full disk, no memory
+)
 _REFUSED = (
     pg.InvalidAuthorizationSpecificationError,
     pg.InvalidCatalogNameError,
@@ -77,6 +83,8 @@ def domain_error(error: Exception) -> Exception:
         return ConfigurationError(f"The database refuses: {reason}.")
     if is_connection_lost(error):
         return StorageUnavailable(f"The database can't be reached ({_describe(error)}).")
+    if isinstance(error, _GAVE_UP):
+        return StorageUnavailable(f"The database could not do it now: {_describe(error)}.")
     if isinstance(error, _NOT_OUR_SCHEMA):
         return SchemaOutdated(
             f"The database's schema does not fit this release ({_describe(error)});"

@@ -218,4 +218,7 @@ async def _count_common_terms(
             share,
             COMMON_FROM,
         )
+        await driver.execute(
+            "INSERT INTO note_common_terms VALUES ($1, '', $2)", workspace_id, total
+        )
     report.actions.append(f"common terms of {total:,} notes counted")

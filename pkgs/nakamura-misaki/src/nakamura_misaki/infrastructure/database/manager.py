@@ -7,7 +7,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
-from asyncpg.exceptions import PostgresError
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import (
@@ -16,7 +15,7 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
     create_async_engine,
 )
-from sqlalchemy.util.concurrency import greenlet_spawn
+from sqlalchemy.pool import ConnectionPoolEntry
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from nakamura_misaki.infrastructure.database.errors import (
@@ -52,6 +51,7 @@ class _OpenTransaction:
     connection: Connection
     workspace_id: str
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    has_ended: bool = False
 
 
 class DatabaseManager:
@@ -143,11 +143,12 @@ class DatabaseManager:
         Raises the errors of ``domain.errors``.
         """
         workspace = workspace_id or self.workspace_id
-        current = self._current.get()
+        current = self._open_transaction()
         try:
             if current is not None:
                 async with current.lock:
-                    return await self._joined(current, operation, workspace)
+                    if not current.has_ended:
+                        return await self._joined(current, operation, workspace)
             try:
                 return await self._attempt(operation, workspace)
             except Exception as error:
@@ -170,7 +171,7 @@ class DatabaseManager:
             try:
                 return await attempt()
             except Exception as error:
-                if self._current.get() is not None or not is_transient(_root(error)):
+                if self._open_transaction() is not None or not is_transient(_root(error)):
                     raise
             return await self._again(attempt)
         except Exception as error:
@@ -195,6 +196,8 @@ class DatabaseManager:
         """An ORM session in a transaction: committed at the end, rolled back on any error."""
         try:
             async with self._sessions() as session, session.begin():
+                raw = await (await session.connection()).get_raw_connection()
+                await _bind(raw.driver_connection, raw.info, self.workspace_id)
                 yield session
         except Exception as error:
             raise domain_error(error) from error
@@ -202,40 +205,40 @@ class DatabaseManager:
     @contextlib.asynccontextmanager
     async def connection(self, *, workspace_id: str | None = None) -> AsyncIterator[Connection]:
         """Lend a driver connection of the workspace. Raises the driver's own errors."""
-        fairy = await greenlet_spawn(self.pool.connect)
+        entry = await self._lend(workspace_id or self.workspace_id)
         try:
-            driver: Connection = fairy.driver_connection
-            if driver is None or driver.is_closed():
-                # The server closed it while it lay idle; the event loop saw that, so no ping
-                # is needed to know. Those beside it in the pool are most likely gone, too.
-                await greenlet_spawn(fairy.invalidate)
-                fairy = await greenlet_spawn(self.pool.connect)
-                driver = fairy.driver_connection
-            workspace = workspace_id or self.workspace_id
-            if fairy.info.get("workspace_id") != workspace:
-                fairy.info["workspace_id"] = None
-                await driver.execute(
-                    "SELECT set_config($1, $2, false)", WORKSPACE_SETTING, workspace
-                )
-                fairy.info["workspace_id"] = workspace
-            yield driver
-        except PostgresError as error:
-            if is_connection_lost(error):
-                fairy.invalidate()
-            raise
+            yield entry.driver_connection
         except BaseException as error:
-            if not isinstance(error, Exception) or is_connection_lost(error):
-                # Cancelled in the middle of a statement, or broken: closing the socket at once
-                # rolls back whatever was open and leaves nothing half-done to the next user.
-                fairy.invalidate()
+            self._take_back(entry, error)
             raise
-        finally:
-            if fairy.is_valid:
-                fairy.close()
+        self._take_back(entry)
 
     async def _attempt(self, operation: Operation[T], workspace: str) -> T:
-        async with self.connection(workspace_id=workspace) as connection:
-            return await operation(connection)
+        # What connection() does, without the cost of a generator: this is every statement's way.
+        entry = await self._lend(workspace)
+        try:
+            result = await operation(entry.driver_connection)
+        except BaseException as error:
+            self._take_back(entry, error)
+            raise
+        self._take_back(entry)
+        return result
+
+    async def _lend(self, workspace: str) -> ConnectionPoolEntry:
+        entry = await self.pool.lend()
+        try:
+            await _bind(entry.driver_connection, entry.info, workspace)
+        except BaseException as error:
+            self._take_back(entry, error)
+            raise
+        return entry
+
+    def _take_back(self, entry: ConnectionPoolEntry, error: BaseException | None = None) -> None:
+        if error is not None and (not isinstance(error, Exception) or is_connection_lost(error)):
+            # Cancelled in the middle of a statement, or broken: closing the socket at once rolls
+            # back whatever was open and leaves nothing half-done to the next user.
+            entry.invalidate()
+        self.pool.give_back(entry)
 
     async def _joined(
         self, current: _OpenTransaction, operation: Operation[T], workspace: str
@@ -257,7 +260,7 @@ class DatabaseManager:
 
     @contextlib.asynccontextmanager
     async def _begun(self, workspace: str) -> AsyncIterator[Connection]:
-        current = self._current.get()
+        current = self._open_transaction()
         if current is not None:
             if workspace != current.workspace_id:
                 raise RuntimeError("one transaction can't reach two workspaces")
@@ -265,11 +268,29 @@ class DatabaseManager:
                 yield current.connection
             return
         async with self.connection(workspace_id=workspace) as connection, connection.transaction():
-            token = self._current.set(_OpenTransaction(connection, workspace))
+            begun = _OpenTransaction(connection, workspace)
+            token = self._current.set(begun)
             try:
                 yield connection
+                async with begun.lock:  # what a child task is in the middle of still belongs to it
+                    begun.has_ended = True
             finally:
+                begun.has_ended = True
                 self._current.reset(token)
+
+    def _open_transaction(self) -> _OpenTransaction | None:
+        current = self._current.get()
+        # A child task may outlive the transaction in which it began, and the connection is
+        # somebody else's by then.
+        return None if current is None or current.has_ended else current
+
+
+async def _bind(driver: Connection, info: Any, workspace: str) -> None:
+    """Switch a connection to the workspace, unless ``info``, its pool entry's, says it is there."""
+    if info.get("workspace_id") != workspace:
+        info["workspace_id"] = None
+        await driver.execute("SELECT set_config($1, $2, false)", WORKSPACE_SETTING, workspace)
+        info["workspace_id"] = workspace
 
 
 def _root(error: BaseException) -> BaseException:

@@ -31,10 +31,17 @@ def create_roles_sql() -> list[str]:
     ]
 
 
+def schema_rights_sql() -> list[str]:
+    """What both roles need of the schema; only its owner or a superuser may give it."""
+    return [
+        f"GRANT CREATE, USAGE ON SCHEMA public TO {OWNER_ROLE}",
+        f"GRANT USAGE ON SCHEMA public TO {RUNTIME_ROLE}",
+    ]
+
+
 def grants_sql() -> list[str]:
     """What the runtime role may do: read and write rows, and nothing to the tables."""
     return [
-        f"GRANT USAGE ON SCHEMA public TO {RUNTIME_ROLE}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(RUNTIME_TABLES)} TO {RUNTIME_ROLE}",
         f"GRANT SELECT ON alembic_version TO {RUNTIME_ROLE}",
         f"GRANT EXECUTE ON FUNCTION nakamura_misaki_words TO {RUNTIME_ROLE}",

@@ -7,12 +7,14 @@ SQLAlchemy's terms; they stand in the migrations (``migrations/versions``), and
 a test compares what those build with what is declared here.
 """
 
+from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
     Computed,
     DateTime,
+    Dialect,
     ForeignKeyConstraint,
     Index,
     Integer,
@@ -25,7 +27,6 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
-from sqlalchemy.types import UserDefinedType
 
 metadata = MetaData(
     naming_convention={
@@ -38,16 +39,20 @@ metadata = MetaData(
 )
 
 
-class HalfVector(UserDefinedType[object]):
+class HalfVector(HALFVEC):
     """pgvector's halfvec of any number of dimensions; values are sequences of floats.
 
-    It converts nothing itself: the driver's binary codec (vector_codec.py) does.
+    With pgvector's operators (``cosine_distance`` and its like), but without its
+    conversion to text: the driver's binary codec (vector_codec.py) takes the values.
     """
 
     cache_ok = True
 
-    def get_col_spec(self, **_: object) -> str:
-        return "halfvec"
+    def bind_processor(self, dialect: Dialect) -> None:
+        return None
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> None:
+        return None
 
 
 def _time(name: str, *, nullable: bool = False) -> Column[object]:

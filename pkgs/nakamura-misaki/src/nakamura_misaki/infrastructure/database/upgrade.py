@@ -35,6 +35,8 @@ from nakamura_misaki.infrastructure.database.connect import (
 
 LOCK_KEY = 0x6E616B61  # "naka", so that nobody else's advisory lock is likely to be this one
 LOCK_WAIT_SECONDS = 120
+LOCK_TIMEOUT = "30s"
+"""How long a change waits for a table that somebody uses, and everybody else behind it."""
 LEAST_PGVECTOR = (0, 8, 0)
 """The first pgvector with iterative index scans, without which filtered searches lose rows."""
 
@@ -77,7 +79,8 @@ async def upgrade(url: str, *, revision: str = "head") -> UpgradeReport:
             before = await connection.run_sync(_current_revision)
             if before is None or before != _resolve(revision):
                 _require_known(before)
-                await connection.exec_driver_sql("SET lock_timeout = '30s'")
+                await _require_create(connection)
+                await connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
                 await connection.run_sync(_run_alembic, revision)
                 actions.append(f"schema brought from {before or 'nothing'} to {_resolve(revision)}")
             if _resolve(revision) == head_revision():
@@ -112,7 +115,8 @@ def offline_sql() -> str:
     before = [
         "-- As a superuser, once:",
         *(f"-- {statement};" for statement in roles.create_roles_sql()),
-        "-- CREATE EXTENSION IF NOT EXISTS vector;",
+        "-- CREATE EXTENSION IF NOT EXISTS vector SCHEMA public;",
+        *(f"-- {statement};" for statement in roles.schema_rights_sql()),
         f"-- SET ROLE {roles.OWNER_ROLE};",
     ]
     after = [f"{statement};" for statement in roles.grants_sql()]
@@ -156,11 +160,13 @@ async def _prepare_roles(connection: AsyncConnection) -> list[str]:
     ):
         await connection.exec_driver_sql(f"GRANT {roles.OWNER_ROLE} TO CURRENT_USER")
     if not await scalar(
-        connection, f"SELECT has_schema_privilege('{roles.OWNER_ROLE}', 'public', 'CREATE')"
+        connection,
+        f"SELECT has_schema_privilege('{roles.OWNER_ROLE}', 'public', 'CREATE')"
+        f" AND has_schema_privilege('{roles.OWNER_ROLE}', 'public', 'USAGE')"
+        f" AND has_schema_privilege('{roles.RUNTIME_ROLE}', 'public', 'USAGE')",
     ):
-        await connection.exec_driver_sql(
-            f"GRANT CREATE, USAGE ON SCHEMA public TO {roles.OWNER_ROLE}"
-        )
+        for statement in roles.schema_rights_sql():
+            await connection.exec_driver_sql(statement)
     return actions
 
 
@@ -221,6 +227,17 @@ async def _grant(connection: AsyncConnection) -> list[str]:
     for statement in roles.grants_sql():
         await connection.exec_driver_sql(statement)
     return [f"rights granted to {roles.RUNTIME_ROLE}"]
+
+
+async def _require_create(connection: AsyncConnection) -> None:
+    if not await scalar(
+        connection, "SELECT has_schema_privilege(current_user, 'public', 'CREATE')"
+    ):
+        role = await scalar(connection, "SELECT current_user")
+        raise ConfigurationError(
+            f"The role {role} may not change the schema; set DATABASE_OWNER_URL to a role that"
+            f" may, such as {roles.OWNER_ROLE}."
+        )
 
 
 def _run_alembic(connection: Connection, revision: str, *, back: bool = False) -> None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def embedded() -> None:
     """See and stop the embedded PostgreSQL.
 
-    It serves where no DATABASE_URL is set. Any command that needs it starts it; it keeps running, so that the next one is fast.
+    It serves where no DATABASE_URL is set. Any command that needs it starts it; it keeps running,
+    so that the next one is fast.
     """
 
 

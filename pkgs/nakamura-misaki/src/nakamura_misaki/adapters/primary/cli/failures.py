@@ -28,6 +28,9 @@ BROKEN_PIPE = 141
 """What a shell reports for a program that SIGPIPE ended, which is what happened in effect."""
 
 
+_COMMAND = re.compile(r": nakamura-misaki [a-z -]+$")
+
+
 class Failure(NamedTuple):
     """One sentence for a person, one word for a program, and the exit code."""
 
@@ -88,7 +91,8 @@ def redacted(text: str) -> str:
 
 def _sentence(text: str) -> str:
     text = text.strip()
-    return text if text.endswith((".", "?", "!")) else f"{text}."
+    # A command at the end is there to be copied.
+    return text if text.endswith((".", "?", "!")) or _COMMAND.search(text) else f"{text}."
 
 
 def _snake(name: str) -> str:

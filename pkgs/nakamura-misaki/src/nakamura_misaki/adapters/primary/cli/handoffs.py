@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def handoff() -> None:
     """Hand work over, see what comes to you, confirm it.
 
-    An ID is a UUID or at least 4 of its first or last digits, as 'handoff list' shows them.
+    An ID is what 'handoff list' shows, a UUID, or at least 4 of a UUID's first or last digits.
     """
 
 
@@ -49,8 +49,8 @@ def add(
 ) -> None:
     """Hand work over. PROGRESS says how far it is; - reads it from standard input.
 
-    TIME is ISO 8601, in the team's time zone unless it names another. The receiver is reminded
-    10 minutes before.
+    TIME is ISO 8601, in the team's time zone unless it names another. The receiver's reminder is
+    due 10 minutes before.
 
     \b
     Example:

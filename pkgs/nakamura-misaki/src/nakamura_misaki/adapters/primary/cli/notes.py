@@ -24,7 +24,7 @@ _LIMIT = click.IntRange(1, 1000)
 def note() -> None:
     """Write notes down, search and list them.
 
-    An ID is a UUID or at least 4 of its first or last digits, as 'note list' shows them.
+    An ID is what 'note list' shows, a UUID, or at least 4 of a UUID's first or last digits.
     """
 
 

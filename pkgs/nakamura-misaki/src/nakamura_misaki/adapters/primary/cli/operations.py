@@ -94,7 +94,8 @@ def maintain(call: Invocation) -> None:
     Example:
       nakamura-misaki maintain
 
-    Exits with 6 if the database can't be reached.
+    Exits with 5 if the role may not: it takes the tables' owner (DATABASE_OWNER_URL), 6 if the
+    database can't be reached.
     """
     from nakamura_misaki.infrastructure import di
 

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 def init_db(call: Invocation, check: bool, sql: bool) -> None:
     """Create the schema or bring it up to date.
 
-    A current one stays as it is. Safe to run at every start and by several processes at once. Uses DATABASE_OWNER_URL if it is
-    set, else DATABASE_URL.
+    A current one stays as it is. Safe to run at every start and by several processes at once. Uses
+    DATABASE_OWNER_URL if it is set, else DATABASE_URL.
 
     \b
     Examples:
       nakamura-misaki init-db
       nakamura-misaki init-db --check || echo "behind"
 
-    Exits with 1 if --check finds the schema behind, 6 if the database can't be reached, 7 if it
-    is newer than this release.
+    Exits with 1 if --check finds the schema behind, 5 if the role may not change it, 6 if the
+    database can't be reached, 7 if it is newer than this release.
     """
     if check and sql:
         raise click.UsageError("give one of --check and --sql.")

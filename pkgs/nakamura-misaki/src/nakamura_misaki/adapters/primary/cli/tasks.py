@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def task() -> None:
     """Add, list, start and complete tasks.
 
-    An ID is a UUID or at least 4 of its first or last digits, as 'task list' shows them.
+    An ID is what 'task list' shows, a UUID, or at least 4 of a UUID's first or last digits.
     """
 
 

@@ -6,8 +6,9 @@ from nakamura_misaki.infrastructure.database.schema import metadata
 
 connection = context.config.attributes.get("connection")
 if connection is None:
+    # The driver's own dialect: the default one would write every % of a function twice.
     context.configure(
-        dialect_name="postgresql", target_metadata=metadata, literal_binds=True, as_sql=True
+        url="postgresql+asyncpg://", target_metadata=metadata, literal_binds=True, as_sql=True
     )
     with context.begin_transaction():
         context.run_migrations()

@@ -87,24 +87,21 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT AS $body$
         SELECT single[1], true
         FROM piece,
             regexp_matches(
-                cjk, '(?<![{HAN}])([{HAN}])(?=$|[はがをにのでともへやか])', 'g'
+                cjk, '(?<![{HAN}])([{HAN}])(?=$|[{PARTICLES}])', 'g'
             ) AS single
         WHERE length(cjk) > 1
-    ), weighted AS (
-        SELECT term, is_prefix,
-            max(CASE
-                WHEN is_prefix THEN 0.7
-                WHEN term ~ '^[{HIRAGANA}]+$|[{PARTICLES}]' THEN 0.1
-                WHEN term ~ '[{HIRAGANA}]' THEN 0.4
-                ELSE 1.0
-            END) AS weight
-        FROM candidate
-        GROUP BY term, is_prefix
     )
-    -- Kana between two words is mostly grammar: は, の, について, ください. It counts only where the
-    -- question has nothing else.
-    SELECT term, is_prefix, weight FROM weighted
-    WHERE weight > 0.1 OR NOT EXISTS (SELECT FROM weighted WHERE weight > 0.4)
+    -- Kana between two words is mostly grammar (は, の, について, ください): it says little, but where
+    -- two notes hold the same words, the one that joins them in the same way is the better.
+    SELECT term, is_prefix,
+        max(CASE
+            WHEN is_prefix THEN 0.7
+            WHEN term ~ '^[{HIRAGANA}]+$|[{PARTICLES}]' THEN 0.3
+            WHEN term ~ '[{HIRAGANA}]' THEN 0.5
+            ELSE 1.0
+        END) AS weight
+    FROM candidate
+    GROUP BY term, is_prefix
     ORDER BY weight DESC, term
     LIMIT 32
 $body$"""
@@ -120,14 +117,18 @@ DECLARE
     workspace CONSTANT text := current_setting('nakamura_misaki.workspace_id', true);
     few_notes CONSTANT integer := 2000;
     look_at CONSTANT integer := 1000;
+    grammar CONSTANT double precision := 0.3;  -- terms of this weight find nothing by themselves
     queries tsquery[];
     weights double precision[];
     counts double precision[];  -- in how many notes of the workspace; 0: rare or unknown
-    total integer;
+    universes double precision[];  -- among how many notes it is counted; 0: those looked at
+    total double precision;
+    has_few boolean;
     anchors tsquery;
 BEGIN
-    SELECT array_agg(q ORDER BY n, w DESC), array_agg(w ORDER BY n, w DESC),
-        array_agg(n ORDER BY n, w DESC)
+    SELECT array_agg(q ORDER BY w > grammar DESC, n, w DESC, q::text),
+        array_agg(w ORDER BY w > grammar DESC, n, w DESC, q::text),
+        array_agg(n ORDER BY w > grammar DESC, n, w DESC, q::text)
     INTO queries, weights, counts
     FROM (
         SELECT (quote_literal(term) || CASE WHEN is_prefix THEN ':*' ELSE '' END)::tsquery AS q,
@@ -155,14 +156,25 @@ BEGIN
             WHERE workspace_id = workspace AND user_id = only_user_id LIMIT few_notes + 1
         ) AS counted;
     END IF;
-    -- With few notes, every note that holds any term is looked at. With many, only those that
-    -- hold one of the rarest terms: the common ones then only decide the order.
-    SELECT string_agg(q::text, ' | ')::tsquery INTO anchors
+    has_few := total <= few_notes;
+    IF has_few THEN
+        counts := array_fill(0::double precision, ARRAY[cardinality(queries)]);
+    ELSE
+        SELECT greatest(total, max(note_count)) INTO total FROM note_common_terms
+        WHERE workspace_id = workspace AND term = '';  -- all notes of the workspace
+    END IF;
+    -- With few notes, every note that holds a word of the question is looked at. With many, only
+    -- those that hold one of the rarest: the common ones then only decide the order.
+    SELECT string_agg(q::text, ' | ') FILTER (WHERE is_anchor),
+        array_agg(CASE WHEN is_anchor OR n > 0 THEN total ELSE 0 END ORDER BY i)
+    INTO anchors, universes
     FROM (
-        SELECT q, i, sum(greatest(n, 100)) OVER (ORDER BY i) AS looked_at
-        FROM unnest(queries, counts) WITH ORDINALITY AS term (q, n, i)
-    ) AS rarest
-    WHERE total <= few_notes OR i = 1 OR looked_at <= look_at;
+        SELECT q, n, i,
+            (w > grammar OR weights[1] <= grammar)
+                AND (has_few OR i = 1 OR sum(greatest(n, 100)) OVER (ORDER BY i) <= look_at)
+                AS is_anchor
+        FROM unnest(queries, weights, counts) WITH ORDINALITY AS term (q, w, n, i)
+    ) AS marked;
 
     -- Dynamic, so that it is planned for this user and these terms.
     RETURN QUERY EXECUTE format($query$
@@ -174,24 +186,24 @@ BEGIN
             LIMIT $4
         ), hit AS (
             SELECT c.id, c.created_at, t.w, length(c.tokens) AS size,
-                greatest(t.n, count(*) OVER (PARTITION BY t.i)) AS holding,
-                avg(length(c.tokens)) OVER () AS mean_size,
-                (SELECT greatest(count(*), $8) FROM candidate) AS notes
+                CASE WHEN t.n > 0 THEN t.n ELSE count(*) OVER (PARTITION BY t.i) END AS holding,
+                CASE WHEN t.u > 0 THEN t.u ELSE (SELECT count(*) FROM candidate) END AS universe,
+                (SELECT avg(length(tokens)) FROM candidate) AS mean_size
             FROM candidate AS c
-            JOIN unnest($5, $6, $7) WITH ORDINALITY AS t (q, w, n, i) ON c.tokens @@ t.q
+            JOIN unnest($5, $6, $7, $8) WITH ORDINALITY AS t (q, w, n, u, i) ON c.tokens @@ t.q
         )
-        -- Inverse document frequency and length normalisation as in BM25 (Robertson and Zaragoza
-        -- 2009), counted among the notes looked at, or in the workspace where that says more.
+        -- BM25 (Robertson and Zaragoza 2009) with k1 = 0.2, b = 0.75, of terms that are there or
+        -- not: how often a bigram stands in a note says next to nothing.
         SELECT id,
-            sum(w * ln(1 + greatest(notes, holding) / holding) / (0.5 + 0.5 * size / mean_size))
-                ::double precision AS points
+            (sum(w * ln(1 + (greatest(universe - holding, 0) + 0.5) / (holding + 0.5)))
+                * 1.2 / (1 + 0.2 * (0.25 + 0.75 * size / mean_size)))::double precision AS points
         FROM hit
-        GROUP BY id, created_at
+        GROUP BY id, created_at, size, mean_size
         ORDER BY points DESC, created_at DESC, id DESC
         LIMIT $9
         $query$, CASE WHEN only_user_id IS NULL THEN '' ELSE 'AND user_id = $10' END
     ) USING workspace, anchors, array_remove(ARRAY[workspace, only_user_id], NULL), few_notes,
-        queries, weights, counts, total, max_notes, only_user_id;
+        queries, weights, counts, universes, max_notes, only_user_id;
 END
 $body$"""
 
