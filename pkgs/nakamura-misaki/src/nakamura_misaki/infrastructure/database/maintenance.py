@@ -104,7 +104,7 @@ async def _build_vector_indexes(
     if not valid:
         # With no index to be kept up, filing rows first costs little, and the build that follows
         # does them all at once, in parallel. Until it is done every search stays exact.
-        await _file_rows(driver, workspace_id, model, report, say)
+        await _file_rows(driver, workspace_id, model, report, say, vacuum_after=20_000)
     for index in wanted:
         if index.name not in valid:
             whose = "everybody" if index.user_id is None else index.user_id
@@ -167,10 +167,21 @@ async def _drop_unwanted(
 
 
 async def _file_rows(
-    driver: Any, workspace_id: str, model: str, report: MaintenanceReport, say: Say
+    driver: Any,
+    workspace_id: str,
+    model: str,
+    report: MaintenanceReport,
+    say: Say,
+    *,
+    vacuum_after: int | None = None,
 ) -> None:
-    """Put the rows that no vector index holds into the indexes, a few hundred at a time."""
+    """Put the rows that no vector index holds into the indexes, a few hundred at a time.
+
+    Each is written anew; with ``vacuum_after`` rows the space of the old ones is
+    made free for the next, or the table would end at twice its size.
+    """
     filed = 0
+    since_vacuum = 0
     while True:
         status = await driver.execute(
             "UPDATE note_embeddings SET is_indexed = true WHERE ctid = ANY (ARRAY("
@@ -183,6 +194,10 @@ async def _file_rows(
         )
         count = int(status.split()[-1])
         filed += count
+        since_vacuum += count
+        if vacuum_after is not None and since_vacuum >= vacuum_after:
+            await driver.execute("VACUUM note_embeddings")
+            since_vacuum = 0
         if count == 0:
             break
         say(f"filing vectors: {filed:,}")

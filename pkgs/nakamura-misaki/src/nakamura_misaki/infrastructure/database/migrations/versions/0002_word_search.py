@@ -112,7 +112,8 @@ RETURNS TABLE (note_id uuid, score double precision)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $body$
 -- Under row-level security an index may serve only operators that are marked leakproof, and @@
 -- is not: the runtime role's own query would read every note. So this runs as the tables' owner,
--- is fixed, and looks at the workspace that the connection names, and at no other.
+-- is fixed, and looks at the workspace that the connection names, and at no other. The operator
+-- with a schema is polymorphic: one of just these types, planted in public, would be taken first.
 DECLARE
     workspace CONSTANT text := current_setting('nakamura_misaki.workspace_id', true);
     few_notes CONSTANT integer := 2000;
@@ -181,7 +182,8 @@ BEGIN
         WITH candidate AS MATERIALIZED (
             SELECT id, created_at, search_tokens || ''::tsvector AS tokens
             FROM notes
-            WHERE workspace_id = $1 AND search_tokens @@ $2 AND ARRAY[workspace_id, user_id] @> $3 %s
+            WHERE workspace_id = $1 AND search_tokens @@ $2
+                AND ARRAY[workspace_id, user_id] OPERATOR(pg_catalog.@>) $3 %s
             ORDER BY created_at DESC, id DESC
             LIMIT $4
         ), hit AS (
