@@ -5,7 +5,7 @@ PY := $(PACKAGE)/.venv/bin/python
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format clean environment-demo environment-dev
+.PHONY: help demo test check bench bench-search format clean environment-demo environment-dev
 # Two targets named at once share the environment, and their output is read in order.
 .NOTPARALLEL:
 
@@ -13,7 +13,7 @@ unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
 help: ## show this list
 	@echo "make TARGET, with ARGS='...' passed on:"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST))
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST))
 
 demo: environment-demo ## start an embedded PostgreSQL, import a team's old notes, ask three questions
 	@$(PY) -m nakamura_misaki demo $(ARGS)
@@ -30,6 +30,9 @@ check: environment-dev ## formatting, lint, types, and which layer may import wh
 	@$(PY) -m ruff check --quiet
 	@cd $(PACKAGE) && .venv/bin/python -m mypy --no-error-summary
 	@$(PY) -m pytest -q tests/unit/test_architecture.py
+
+bench-search: environment-dev ## measure search quality on the golden set beside BM25, ILIKE and others
+	@$(PY) tests/performance/bench_golden.py $(ARGS)
 
 bench: environment-dev ## measure against the baselines
 	@$(PY) tests/performance/bench.py $(ARGS)

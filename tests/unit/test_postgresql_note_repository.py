@@ -85,7 +85,7 @@ async def test_note_found_by_both_legs_is_better_than_by_one(manager: DatabaseMa
     assert best.id == both.id
     assert isinstance(best, FoundNote)
     assert best.legs == (Leg.VECTOR, Leg.WORDS)
-    assert best.score == pytest.approx(1 / 61 + 1 / 61, abs=2e-3)
+    assert best.score == pytest.approx(2 / 6 + 1 / 6, abs=0.05)
 
 
 async def test_note_survives_a_failing_embedder(manager: DatabaseManager) -> None:

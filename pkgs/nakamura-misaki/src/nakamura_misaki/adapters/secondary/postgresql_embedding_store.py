@@ -29,6 +29,12 @@ BATCH = 2000
 
 EMBEDDED_AT_ONCE = 256
 
+WEIGHT_OF_MEANING = 2.0
+"""How much a rank by a language model's vectors counts beside one by words."""
+
+WEIGHT_OF_LETTERS = 0.2
+"""The same for vectors made of letters: they know less than words, and decide where these don't."""
+
 _COLUMNS = ("note_id", "model", "embedding")
 _PENDING = """
 SELECT count(*) FROM notes AS n
@@ -100,7 +106,7 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
         *,
         workspace_id: str | None = None,
         query_timeout: float = 3.0,
-        vector_weight: float = 1.0,
+        vector_weight: float = WEIGHT_OF_MEANING,
     ) -> None:
         super().__init__(manager, workspace_id)
         self._query_timeout = query_timeout

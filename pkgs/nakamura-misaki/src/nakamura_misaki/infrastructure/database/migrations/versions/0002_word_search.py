@@ -117,7 +117,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $b
 DECLARE
     workspace CONSTANT text := current_setting('nakamura_misaki.workspace_id', true);
     few_notes CONSTANT integer := 2000;
-    look_at CONSTANT integer := 1000;
+    look_at CONSTANT integer := 600;
     grammar CONSTANT double precision := 0.3;  -- terms of this weight find nothing by themselves
     queries tsquery[];
     weights double precision[];
@@ -126,6 +126,10 @@ DECLARE
     total double precision;
     has_few boolean;
     anchors tsquery;
+    others tsquery;
+    passes tsquery[];
+    given integer := 0;
+    added integer;
 BEGIN
     SELECT array_agg(q ORDER BY w > grammar DESC, n, w DESC, q::text),
         array_agg(w ORDER BY w > grammar DESC, n, w DESC, q::text),
@@ -135,6 +139,7 @@ BEGIN
         SELECT (quote_literal(term) || CASE WHEN is_prefix THEN ':*' ELSE '' END)::tsquery AS q,
             weight AS w,
             coalesce(CASE
+                WHEN weight <= grammar THEN 0
                 WHEN is_prefix THEN (
                     SELECT sum(c.note_count) FROM note_common_terms AS c
                     WHERE c.workspace_id = workspace AND starts_with(c.term, t.term))
@@ -167,45 +172,57 @@ BEGIN
     -- With few notes, every note that holds a word of the question is looked at. With many, only
     -- those that hold one of the rarest: the common ones then only decide the order.
     SELECT string_agg(q::text, ' | ') FILTER (WHERE is_anchor),
+        string_agg(q::text, ' | ') FILTER (WHERE i > 1 AND w > grammar),
         array_agg(CASE WHEN is_anchor OR n > 0 THEN total ELSE 0 END ORDER BY i)
-    INTO anchors, universes
+    INTO anchors, others, universes
     FROM (
-        SELECT q, n, i,
+        SELECT q, w, n, i,
             (w > grammar OR weights[1] <= grammar)
                 AND (has_few OR i = 1 OR sum(greatest(n, 100)) OVER (ORDER BY i) <= look_at)
                 AS is_anchor
         FROM unnest(queries, weights, counts) WITH ORDINALITY AS term (q, w, n, i)
     ) AS marked;
 
-    -- Dynamic, so that it is planned for this user and these terms.
-    RETURN QUERY EXECUTE format($query$
-        WITH candidate AS MATERIALIZED (
-            SELECT id, created_at, search_tokens || ''::tsvector AS tokens
-            FROM notes
-            WHERE workspace_id = $1 AND search_tokens @@ $2
-                AND ARRAY[workspace_id, user_id] OPERATOR(pg_catalog.@>) $3 %s
-            ORDER BY created_at DESC, id DESC
-            LIMIT $4
-        ), hit AS (
-            SELECT c.id, c.created_at, t.w, length(c.tokens) AS size,
-                CASE WHEN t.n > 0 THEN t.n ELSE count(*) OVER (PARTITION BY t.i) END AS holding,
-                CASE WHEN t.u > 0 THEN t.u ELSE (SELECT count(*) FROM candidate) END AS universe,
-                (SELECT avg(length(tokens)) FROM candidate) AS mean_size
-            FROM candidate AS c
-            JOIN unnest($5, $6, $7, $8) WITH ORDINALITY AS t (q, w, n, u, i) ON c.tokens @@ t.q
-        )
-        -- BM25 (Robertson and Zaragoza 2009) with k1 = 0.2, b = 0.75, of terms that are there or
-        -- not: how often a bigram stands in a note says next to nothing.
-        SELECT id,
-            (sum(w * ln(1 + (greatest(universe - holding, 0) + 0.5) / (holding + 0.5)))
-                * 1.2 / (1 + 0.2 * (0.25 + 0.75 * size / mean_size)))::double precision AS points
-        FROM hit
-        GROUP BY id, created_at, size, mean_size
-        ORDER BY points DESC, created_at DESC, id DESC
-        LIMIT $9
-        $query$, CASE WHEN only_user_id IS NULL THEN '' ELSE 'AND user_id = $10' END
-    ) USING workspace, anchors, array_remove(ARRAY[workspace, only_user_id], NULL), few_notes,
-        queries, weights, counts, universes, max_notes, only_user_id;
+    -- Where even the rarest is common, those that hold another word beside it come first, and are
+    -- mostly enough.
+    passes := ARRAY[anchors];
+    IF counts[1] > look_at AND others IS NOT NULL THEN
+        passes := ARRAY[queries[1] && others, queries[1] && !!others];
+    END IF;
+    FOREACH anchors IN ARRAY passes LOOP
+        -- Dynamic, so that it is planned for this user and these terms.
+        RETURN QUERY EXECUTE format($query$
+            WITH candidate AS MATERIALIZED (
+                SELECT id, created_at, search_tokens || ''::tsvector AS tokens
+                FROM notes
+                WHERE workspace_id = $1 AND search_tokens @@ $2
+                    AND ARRAY[workspace_id, user_id] OPERATOR(pg_catalog.@>) $3 %s
+                ORDER BY created_at DESC, id DESC
+                LIMIT $4
+            ), hit AS (
+                SELECT c.id, c.created_at, t.w, length(c.tokens) AS size,
+                    CASE WHEN t.n > 0 THEN t.n ELSE count(*) OVER (PARTITION BY t.i) END AS holding,
+                    CASE WHEN t.u > 0 THEN t.u ELSE (SELECT count(*) FROM candidate) END AS universe,
+                    (SELECT avg(length(tokens)) FROM candidate) AS mean_size
+                FROM candidate AS c
+                JOIN unnest($5, $6, $7, $8) WITH ORDINALITY AS t (q, w, n, u, i) ON c.tokens @@ t.q
+            )
+            -- BM25 (Robertson and Zaragoza 2009) with k1 = 0.2, b = 0.75, of terms that are there or
+            -- not: how often a bigram stands in a note says next to nothing.
+            SELECT id,
+                (sum(w * ln(1 + (greatest(universe - holding, 0) + 0.5) / (holding + 0.5)))
+                    * 1.2 / (1 + 0.2 * (0.25 + 0.75 * size / mean_size)))::double precision AS points
+            FROM hit
+            GROUP BY id, created_at, size, mean_size
+            ORDER BY points DESC, created_at DESC, id DESC
+            LIMIT $9
+            $query$, CASE WHEN only_user_id IS NULL THEN '' ELSE 'AND user_id = $10' END
+        ) USING workspace, anchors, array_remove(ARRAY[workspace, only_user_id], NULL), few_notes,
+            queries, weights, counts, universes, max_notes - given, only_user_id;
+        GET DIAGNOSTICS added = ROW_COUNT;
+        given := given + added;
+        EXIT WHEN given >= max_notes;
+    END LOOP;
 END
 $body$"""
 
