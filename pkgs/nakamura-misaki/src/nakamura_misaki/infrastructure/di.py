@@ -55,12 +55,12 @@ def local_database(settings: "Settings", *, demo: bool = False) -> "LocalDatabas
     return LocalDatabase(settings.data_dir, LocalName.DEMO if demo else LocalName.MAIN)
 
 
-Announce: TypeAlias = Callable[[str], None]
-"""Hears sentences that a person is to know of, beside any answer."""
+Announce: TypeAlias = Callable[[Path], None]
+"""Hears that the embedded server serves, and from which data directory."""
 
 
 async def owner_url(
-    settings: "Settings", *, demo: bool = False, announce: Announce = lambda text: None
+    settings: "Settings", *, demo: bool = False, announce: Announce = lambda data_dir: None
 ) -> str:
     """The URL of the role that may change the schema; starts the embedded server if it is that.
 
@@ -70,13 +70,13 @@ async def owner_url(
     if configured is not None:
         return configured.get_secret_value()
     database = local_database(settings, demo=demo)
-    announce(using(database))
+    announce(database.server.data_dir)
     await database.create()
     return database.owner_url
 
 
 async def maintain(
-    settings: "Settings", *, demo: bool = False, announce: Announce = lambda text: None
+    settings: "Settings", *, demo: bool = False, announce: Announce = lambda data_dir: None
 ) -> list[str]:
     """Build and fill vector indexes as the notes call for; what was done, in sentences.
 
@@ -312,12 +312,12 @@ async def compose(
     settings: "Settings",
     *,
     demo: bool = False,
-    announce: Announce = lambda text: None,
+    announce: Announce = lambda data_dir: None,
 ) -> AsyncIterator[App]:
     """The application on the storage that the settings choose, closed at the end of the block.
 
     Without DATABASE_URL that is the embedded server, started and brought up to
-    date on the way, which ``announce`` hears in one sentence; it keeps running
+    date on the way, of which ``announce`` hears; it keeps running
     afterwards. Raises ConfigurationError, StorageUnavailable.
     """
     app = App(settings, await _open_manager(settings, demo=demo, announce=announce))
@@ -336,19 +336,11 @@ async def _open_manager(
     if settings.database_url is not None:
         return build_manager(settings, settings.database_url.get_secret_value())
     database = local_database(settings, demo=demo)
-    announce(using(database))
+    announce(database.server.data_dir)
     if demo and not await database.exists():
         raise ConfigurationError("there is no demo yet; run first: nakamura-misaki demo")
     await database.ensure()
     return build_manager(settings, database.url)
-
-
-def using(database: "LocalDatabase") -> str:
-    """What a person is told when the embedded server serves."""
-    return (
-        f"Using the embedded PostgreSQL in {database.server.data_dir}; "
-        "it keeps running until: nakamura-misaki embedded stop"
-    )
 
 
 def build_manager(settings: "Settings", url: str) -> "DatabaseManager":

@@ -5,8 +5,10 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nakamura_misaki.adapters.primary.cli.calling import command_line
 from nakamura_misaki.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -63,9 +65,12 @@ class Invocation:
 
         return asyncio.run(work)
 
-    def announce(self, text: str) -> None:
-        """Tell the person, on stderr, something beside the answer."""
-        self._aside("notice", text)
+    def announce(self, data_dir: Path) -> None:
+        """Tell the person, on stderr, that the embedded server serves, and how to end it."""
+        stop = command_line("embedded", "stop")
+        self._aside(
+            "notice", f"Using the embedded PostgreSQL in {data_dir}; it keeps running until: {stop}"
+        )
 
     def warn(self, text: str) -> None:
         """Warn the person, on stderr, of something that did not end the command."""

@@ -76,10 +76,10 @@ async def _tell(call: Invocation) -> dict[str, Any]:
 
 
 async def _make_database(call: Invocation) -> dict[str, str]:
-    from nakamura_misaki.infrastructure.di import local_database, using
+    from nakamura_misaki.infrastructure.di import local_database
 
     database = local_database(call.settings, demo=True)
-    call.announce(using(database))
+    call.announce(database.server.data_dir)
     report = await database.recreate()
     _head(call, 1, "A database")
     _say_indented(
