@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from archives import unpack
 from cli_driver import CommandLine
 from database_server import Server
 from integration.command import USER, Command
@@ -282,8 +282,7 @@ def test_source_is_deleted_after_a_backup_and_a_verified_run_only(
     done = cli("migrate", "data", *options[:2], "second.tar.gz", "--json").json
     assert (done["verified"], done["deleted_files"]) == (True, 2)
     assert set(tree(data)) == {"notes/broken.json"}
-    with tarfile.open(tmp_path / "second.tar.gz") as archive:
-        archive.extractall(tmp_path / "restored", filter="data")
+    unpack(tmp_path / "second.tar.gz", tmp_path / "restored")
     (restored,) = (tmp_path / "restored").rglob("user_U1_sessions.json")
     assert tree(restored.parent) == before
     again = cli("migrate", str(restored.parent), "--json").json

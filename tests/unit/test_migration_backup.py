@@ -1,11 +1,11 @@
 """Backup and deletion of the source: never a file that is not safe elsewhere."""
 
 import os
-import tarfile
 from dataclasses import replace
 
 import pytest
 
+from archives import unpack
 from nakamura_misaki.adapters.secondary.legacy_source import LegacyDirectory
 from nakamura_misaki.application.migration import MigrationOptions, migrate
 from nakamura_misaki.domain.errors import InvalidInput
@@ -28,8 +28,7 @@ def options(tmp_path, **fields):
 
 
 def unpacked(archive, target):
-    with tarfile.open(archive) as file:
-        file.extractall(target, filter="data")
+    unpack(archive, target)
     return tree(target)
 
 
