@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from nakamura_misaki.adapters.secondary.postgresql_repository import (
     PostgreSQLRepository,
     merge_statement,
     newest,
+    restored,
 )
 from nakamura_misaki.domain.errors import NotFound
 from nakamura_misaki.domain.handoff import REMINDER_LEAD, Handoff
@@ -58,6 +60,10 @@ _MERGE = merge_statement(
     ),
     condition=_HAS_TASK,
 )
+
+
+_row: Callable[[Handoff], tuple[Any, ...]] = attrgetter(*_COLUMNS)
+_handoff = restored(Handoff, _COLUMNS)
 
 
 class PostgreSQLHandoffRepository(PostgreSQLRepository):
@@ -139,34 +145,3 @@ class PostgreSQLHandoffRepository(PostgreSQLRepository):
 
 def _progress(handoff: Handoff) -> int:
     return (handoff.reminded_at is not None) + (handoff.completed_at is not None)
-
-
-def _row(handoff: Handoff) -> tuple[Any, ...]:
-    return (
-        handoff.id,
-        handoff.task_id,
-        handoff.from_user_id,
-        handoff.to_user_id,
-        handoff.progress_note,
-        handoff.next_steps,
-        handoff.handoff_at,
-        handoff.reminded_at,
-        handoff.completed_at,
-        handoff.created_at,
-    )
-
-
-def _handoff(row: Any) -> Handoff:
-    (id_, task_id, giver, receiver, progress, steps, at, reminded, completed, created) = row
-    return Handoff(
-        id=id_,
-        task_id=task_id,
-        from_user_id=giver,
-        to_user_id=receiver,
-        progress_note=progress,
-        next_steps=steps,
-        handoff_at=at,
-        reminded_at=reminded,
-        completed_at=completed,
-        created_at=created,
-    )

@@ -1,7 +1,8 @@
 """Notes in PostgreSQL, found by meaning and by words."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from nakamura_misaki.adapters.secondary.postgresql_repository import (
     json_text,
     merge_statement,
     newest,
+    restored,
     stage,
 )
 from nakamura_misaki.domain.embedding import Embedding
@@ -220,37 +222,15 @@ class PostgreSQLNoteRepository(PostgreSQLEmbeddingStore):
 
 
 def _row(note: Note) -> tuple[Any, ...]:
-    return (
-        note.id,
-        note.session_id,
-        note.user_id,
-        note.category,
-        note.content,
-        json_text(note.metadata),
-        note.source_key,
-        note.created_at,
-        note.updated_at,
-    )
+    values = _values(note)
+    return (*values[:_METADATA], json_text(note.metadata), *values[_METADATA + 1 :])
 
 
-def _fields(row: Any) -> dict[str, Any]:
-    return {
-        "id": row[0],
-        "session_id": row[1],
-        "user_id": row[2],
-        "category": row[3],
-        "content": row[4],
-        "metadata": row[5],
-        "source_key": row[6],
-        "created_at": row[7],
-        "updated_at": row[8],
-    }
+def _legs(names: Sequence[str]) -> tuple[Leg, ...]:
+    return tuple(leg for leg in Leg if leg.value in names)
 
 
-def _note(row: Any) -> Note:
-    return Note(**_fields(row))
-
-
-def _found(row: Any) -> FoundNote:
-    legs = tuple(leg for leg in Leg if leg.value in row[10])
-    return FoundNote(**_fields(row), score=row[9], legs=legs)
+_METADATA = _COLUMNS.index("metadata")
+_values: Callable[[Note], tuple[Any, ...]] = attrgetter(*_COLUMNS)
+_note = restored(Note, _COLUMNS)
+_found = restored(FoundNote, (*_COLUMNS, "score", "legs"), legs=_legs)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from nakamura_misaki.adapters.secondary.postgresql_repository import (
@@ -9,6 +10,7 @@ from nakamura_misaki.adapters.secondary.postgresql_repository import (
     json_text,
     merge_statement,
     newest,
+    restored,
 )
 from nakamura_misaki.domain.errors import InvalidInput, NotFound
 from nakamura_misaki.domain.repositories import WriteCount
@@ -48,6 +50,11 @@ _PAGE = f"SELECT {_LIST} FROM sessions WHERE workspace_id = $1 AND id > $2 ORDER
 _MERGE = merge_statement(
     "sessions", _COLUMNS, newer="excluded.last_active_at > known.last_active_at"
 )
+
+
+_METADATA = _COLUMNS.index("metadata")
+_values: Callable[[Session], tuple[Any, ...]] = attrgetter(*_COLUMNS)
+_session = restored(Session, _COLUMNS)
 
 
 class PostgreSQLSessionRepository(PostgreSQLRepository):
@@ -103,29 +110,5 @@ class PostgreSQLSessionRepository(PostgreSQLRepository):
 
 
 def _row(session: Session) -> tuple[Any, ...]:
-    return (
-        session.id,
-        session.user_id,
-        session.title,
-        session.workspace_path,
-        session.message_count,
-        session.is_active,
-        json_text(session.metadata),
-        session.last_active_at,
-        session.created_at,
-    )
-
-
-def _session(row: Any) -> Session:
-    (id_, user_id, title, path, count, active, metadata, last_active, created) = row
-    return Session(
-        id=id_,
-        user_id=user_id,
-        title=title,
-        workspace_path=path,
-        message_count=count,
-        is_active=active,
-        metadata=metadata,
-        last_active_at=last_active,
-        created_at=created,
-    )
+    values = _values(session)
+    return (*values[:_METADATA], json_text(session.metadata), *values[_METADATA + 1 :])
