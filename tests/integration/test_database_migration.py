@@ -288,3 +288,23 @@ def test_source_is_deleted_after_a_backup_and_a_verified_run_only(
     again = cli("migrate", str(restored.parent), "--json").json
     assert (again["new"], again["known"]) == (0, 3)
     assert cli("migrate", "data", "--backup", "second.tar.gz").code == 2
+
+
+async def test_two_notes_of_one_source_key_stop_no_other(
+    stores: Stores, look: asyncpg.Connection, tmp_path: Path
+) -> None:
+    """As a copied file of an export has it: another id and text under the key of the first."""
+    for number in range(5):
+        note = {
+            "id": f"0199aaaa-bbbb-7ccc-8ddd-{number:012}",
+            "user_id": USER,
+            "content": f"その{number}",
+            "source_key": f"legacy:{max(1, number)}",
+            "created_at": "2025-10-07T10:15:00+09:00",
+            "updated_at": "2025-10-07T10:15:00+09:00",
+        }
+        write(tmp_path, f"notes/note_{number}.json", note)
+    report = await migrate(LegacyDirectory(tmp_path), stores, VERIFY)
+    assert report.counts == {Kind.NOTES: WriteCount(new=4, known=1)}
+    assert len(await look.fetch("SELECT FROM notes")) == 4
+    assert [mismatch.path for mismatch in report.mismatches] == ["notes/note_1.json"]

@@ -250,3 +250,12 @@ def test_cli_stdout_that_is_not_utf8_gets_escapes_never_a_traceback(
     stdout.flush()
     assert json.loads(written.getvalue().split(b"}")[0] + b"}") == {"query": "移行"}
     assert written.getvalue().endswith(b"\\u79fb\\u884c\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_cli_full_disk_is_a_failure_in_one_sentence() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*MODULE, "--help"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "Error: the output: No space left on device.\n")

@@ -1,6 +1,7 @@
 """Pool, sessions, transactions, retries: against a real server that really goes away."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from uuid import UUID
 
@@ -349,3 +350,48 @@ async def test_connections_switch_between_workspaces(manager: DatabaseManager) -
 
     names = ["a", "b", None, "a", "it's c"] * 10
     assert await asyncio.gather(*map(seen, names)) == [name or "default" for name in names]
+
+
+async def test_failed_statement_can_not_end_a_transaction_unnoticed(
+    manager: DatabaseManager,
+) -> None:
+    with pytest.raises(StorageUnavailable, match="nothing of it was stored"):
+        async with manager.transaction() as connection:
+            with contextlib.suppress(asyncpg.DivisionByZeroError):
+                await connection.execute("SELECT 1 / 0")
+
+
+async def test_savepoints_of_two_tasks_are_refused(manager: DatabaseManager) -> None:
+    async def nested() -> None:
+        async with manager.transaction():
+            await manager.run(lambda c: c.fetchval("SELECT pg_sleep(0.05)"))
+
+    async with manager.transaction():
+        results = await asyncio.gather(nested(), nested(), return_exceptions=True)
+    assert sorted(type(r).__name__ for r in results) == ["NoneType", "RuntimeError"]
+
+
+async def test_lock_held_elsewhere_is_waited_for_in_bounds(
+    database_url: str, owner_url: str
+) -> None:
+    manager = DatabaseManager(database_url, statement_timeout=0.3)
+    owner = await connect(owner_url)
+    async with owner.transaction():
+        await owner.execute("LOCK TABLE tasks")
+        with pytest.raises(StorageUnavailable, match="could not do it now"):
+            await manager.run(lambda c: c.fetch("SELECT FROM tasks"))
+    await owner.close()
+    await manager.close()
+
+
+async def test_closing_ends_loans_when_they_are_given_back(database_url: str) -> None:
+    manager = DatabaseManager(database_url, pool_size=1, max_overflow=0)
+    sleeping = asyncio.create_task(manager.run(lambda c: c.fetchval("SELECT 1 FROM pg_sleep(0.3)")))
+    waiting = asyncio.create_task(manager.run(lambda c: c.fetchval("SELECT 2")))
+    while not manager.pool_status().in_use:  # noqa: ASYNC110  (the pool tells nobody)
+        await asyncio.sleep(0.01)
+    await manager.close()
+    assert await asyncio.gather(sleeping, waiting) == [1, 2]
+    status = manager.pool_status()
+    assert (status.in_use, status.opened) == (0, 1)
+    await manager.close()

@@ -259,6 +259,8 @@ async def test_single_role_owns_and_runs_with_isolation_and_search(
         assert wrong == []
     finally:
         await manager.close()
+    with pytest.raises(ConfigurationError, match=f"belong to the role {plain_role}.*REASSIGN"):
+        await upgrade(server.url(empty_database))
     await downgrade(url, "base")
     assert await pending_revisions(url) == REVISIONS
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from uuid import uuid4
 
 import numpy as np
@@ -11,7 +12,12 @@ import pytest
 from nakamura_misaki.adapters.secondary.hashing_embedder import HashingEmbedder
 from nakamura_misaki.adapters.secondary.postgresql_note_repository import PostgreSQLNoteRepository
 from nakamura_misaki.domain.embedding import Embedding
-from nakamura_misaki.domain.errors import EmbeddingFailed, EmbeddingModelMismatch, InvalidInput
+from nakamura_misaki.domain.errors import (
+    AlreadyExists,
+    EmbeddingFailed,
+    EmbeddingModelMismatch,
+    InvalidInput,
+)
 from nakamura_misaki.domain.note import FoundNote, Leg, LegSkipped, Note
 from nakamura_misaki.domain.repositories import StoredEmbedding
 from nakamura_misaki.infrastructure.database.maintenance import maintain
@@ -325,3 +331,53 @@ async def test_many_notes_are_searched_by_their_rare_words(
     assert "common terms of 2,501 notes counted" in actions
     assert (await notes.search("監査の会議の議事録は？", "U1"))[0].id == rare.id
     assert len(await notes.search("会議", "U1", 30)) == 30
+
+
+async def test_saving_in_a_transaction_survives_a_vector_that_is_refused(
+    manager: DatabaseManager,
+) -> None:
+    planted = Planted()
+    planted.vectors = {"猫": [float("nan"), 0, 0]}
+    notes = PostgreSQLNoteRepository(manager, planted)
+    async with manager.transaction():
+        first = await notes.save(a_note("猫"))
+        second = await notes.save(a_note("犬"))
+    assert await notes.get(first.id) == first
+    assert await notes.get(second.id) == second
+    assert await notes.count_pending() == 2
+
+
+async def test_vector_of_an_older_text_is_left_out_of_a_bulk_write(
+    manager: DatabaseManager,
+) -> None:
+    planted = Planted()
+    notes = PostgreSQLNoteRepository(manager, planted)
+    old = a_note("古い")
+    new = replace(old, content="新しい", updated_at=old.updated_at + timedelta(seconds=1))
+    await notes.save_many([old, new], [[1, 0, 0], [0, 1, 0]])
+    assert [list(e.embedding) async for e in notes.stream_embeddings()] == [[0, 1, 0]]
+    stored = await notes.save(a_note("別"))
+    older = replace(stored, content="前の文", updated_at=stored.updated_at - timedelta(seconds=1))
+    await notes.save_many([older], [[0, 0, 1]])
+    assert [e.note_id async for e in notes.stream_embeddings()] == [old.id]
+
+
+async def test_two_notes_of_one_source_key_are_refused(manager: DatabaseManager) -> None:
+    notes = PostgreSQLNoteRepository(manager, None)
+    two = [replace(a_note(text), source_key="k") for text in ("一つ", "二つ")]
+    with pytest.raises(AlreadyExists, match="source key"):
+        await notes.save_many(two)
+    assert [n async for n in notes.stream()] == []
+
+
+async def test_rolled_back_claim_of_a_model_is_made_again(manager: DatabaseManager) -> None:
+    planted = Planted()
+    planted.vectors = {"猫": [1, 0, 0]}
+    notes = PostgreSQLNoteRepository(manager, planted)
+    with pytest.raises(ZeroDivisionError):
+        async with manager.transaction():
+            await notes.save(a_note("猫"))
+            raise ZeroDivisionError
+    assert await notes.search("猫") == []
+    note = await notes.save(a_note("猫"))
+    assert [n.id for n in await notes.search("猫")] == [note.id]

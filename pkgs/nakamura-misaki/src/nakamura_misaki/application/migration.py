@@ -155,8 +155,9 @@ class _Handling:
 
     async def _wait(self, until: str) -> None:
         done, self._running = await asyncio.wait(self._running, return_when=until)
-        for ended in done:
-            ended.result()
+        errors = [error for ended in done if (error := ended.exception()) is not None]
+        if errors:  # each is asked for, or the others would be reported as never retrieved
+            raise errors[0]
 
 
 class _Migration:
@@ -200,7 +201,7 @@ class _Migration:
                 await self._verify(self._stores)
             if options.delete_source and backup is not None and report.verified:
                 await self._delete(backup, importer.withheld)
-        # As a person looks for them; entries of a file stay in the order in which they were met.
+        # As a person looks for them.
         report.rejections.sort(key=lambda rejection: rejection.path)
         report.mismatches.sort(key=lambda mismatch: mismatch.path)
         report.seconds = monotonic() - started

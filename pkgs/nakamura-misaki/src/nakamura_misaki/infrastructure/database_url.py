@@ -31,7 +31,7 @@ _PARAMETERS = frozenset(
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][\w+.-]*)://"
     r"(?P<place>(?:[^:/@?]*(?::(?P<password>[^@]*))?@)?"
-    r"(?:\[[0-9A-Fa-f:.%]+\]|[^:/@?\[\]]*)(?::\d{0,5})?"
+    r"(?:\[[0-9A-Fa-f:.%]+\]|[^:/@?\[\]]*)(?::(?P<port>\d{0,5}))?"
     r"(?:/[^?]*)?)"
     r"(?:\?(?P<query>.*))?"
 )
@@ -49,6 +49,9 @@ def normalise_database_url(url: str) -> str:
             "it must look like postgresql+asyncpg://user:password@host:5432/database,"
             " with %40 for an @ in the password"
         )
+    port = match["port"]
+    if port and not 0 < int(port) < 65536:
+        raise ValueError("its port must be a number from 1 to 65535")
     query = match["query"]
     return f"{SCHEME}://{match['place']}" + (f"?{_normalise_query(query)}" if query else "")
 
@@ -74,6 +77,8 @@ def _normalise_query(query: str) -> str:
     for name, value in parameters:
         if name not in _PARAMETERS | {"sslmode"}:
             raise ValueError(f"its parameter {name!r} is not one that asyncpg knows")
+        if name == "prepared_statement_cache_size" and not value.isdigit():
+            raise ValueError(f"its {name} must be a whole number")
         if name in ("ssl", "sslmode") and value not in SSL_MODES:
             raise ValueError(f"its {name} must be one of {', '.join(sorted(SSL_MODES))}")
     if "sslmode" not in names:

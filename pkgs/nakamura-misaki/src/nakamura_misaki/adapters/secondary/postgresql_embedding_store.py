@@ -69,6 +69,11 @@ WITH stored AS (
     RETURNING 1
 )
 SELECT count(*) FROM stored"""
+# For vectors that come with their notes: one of a text that is not the stored one is left out.
+MERGE_WITH_NOTES = _MERGE.replace(
+    "ON CONFLICT",
+    "JOIN staging_notes AS t ON t.id = n.id AND t.content = n.content\n    ON CONFLICT",
+)
 _PAGE = """
 SELECT note_id, model, embedding FROM note_embeddings
 WHERE workspace_id = $1 AND (note_id, model) > ($2, $3)
@@ -214,12 +219,12 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
         return embedded
 
     async def _merge_embeddings(
-        self, connection: Connection, batch: Sequence[StoredEmbedding]
+        self, connection: Connection, batch: Sequence[StoredEmbedding], merge: str = _MERGE
     ) -> int:
         encoded = encode_halfvecs(vector for _, _, vector in batch)
         rows = [(id_, model, data) for (id_, model, _), data in zip(batch, encoded, strict=True)]
         await stage(connection, "note_embeddings", _COLUMNS, rows, plain=("embedding",))
-        stored: int = await connection.fetchval(_MERGE, self._workspace_id)
+        stored: int = await connection.fetchval(merge, self._workspace_id)
         return stored
 
     async def _active_embedder(self) -> Embedder:
@@ -233,9 +238,10 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
 
             async def claim(connection: Connection) -> Any:
                 with contextlib.suppress(UniqueViolationError):  # another process was faster
-                    await connection.execute(
-                        _CLAIM_MODEL, self._workspace_id, embedder.model, embedder.dimensions
-                    )
+                    async with _savepoint(connection):
+                        await connection.execute(
+                            _CLAIM_MODEL, self._workspace_id, embedder.model, embedder.dimensions
+                        )
                 return await connection.fetchrow(_ACTIVE_MODEL, self._workspace_id)
 
             model, dimensions = await self._run(claim)
@@ -269,6 +275,18 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
         return True
 
     async def _store_one(self, model: str, note_id: UUID, vector: Embedding, content: str) -> None:
-        await self._run(
-            lambda c: c.execute(_STORE_ONE, self._workspace_id, note_id, model, vector, content)
-        )
+        async def store(connection: Connection) -> None:
+            async with _savepoint(connection):
+                await connection.execute(
+                    _STORE_ONE, self._workspace_id, note_id, model, vector, content
+                )
+
+        await self._run(store)
+
+
+def _savepoint(connection: Connection) -> contextlib.AbstractAsyncContextManager[Any]:
+    """A savepoint where a transaction is open: a failure here must not end what it is part of."""
+    if connection.is_in_transaction():
+        transaction: contextlib.AbstractAsyncContextManager[Any] = connection.transaction()
+        return transaction
+    return contextlib.nullcontext()

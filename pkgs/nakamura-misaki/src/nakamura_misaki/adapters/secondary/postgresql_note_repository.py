@@ -8,7 +8,10 @@ from uuid import UUID
 
 from asyncpg.exceptions import PostgresError, UniqueViolationError
 
-from nakamura_misaki.adapters.secondary.postgresql_embedding_store import PostgreSQLEmbeddingStore
+from nakamura_misaki.adapters.secondary.postgresql_embedding_store import (
+    MERGE_WITH_NOTES,
+    PostgreSQLEmbeddingStore,
+)
 from nakamura_misaki.adapters.secondary.postgresql_repository import (
     json_text,
     merge_statement,
@@ -165,8 +168,8 @@ class PostgreSQLNoteRepository(PostgreSQLEmbeddingStore):
             if error.sqlstate != MODEL_NOT_IN_USE:
                 raise
             self._model_is_active = False
-            await self._active_embedder()  # says which model is
-            raise
+            await self._active_embedder()  # says which model is; or this one is again
+            rows = await self._run(lambda c: c.fetch(statement, *arguments))
         legs = tuple(leg for leg in Leg if leg not in skipped)
         return SearchAnswer(map(_found, rows), legs=legs, skipped=skipped)
 
@@ -197,18 +200,24 @@ class PostgreSQLNoteRepository(PostgreSQLEmbeddingStore):
             embedder = await self._active_embedder()
             if any(len(vector) != embedder.dimensions for vector in embeddings):
                 raise InvalidInput(f"{embedder.model} has {embedder.dimensions} dimensions.")
+        kept, given = newest(notes, lambda a, b: a.updated_at > b.updated_at)
+        if embeddings is not None:
+            chosen = {note.id: note for note in kept}
             vectors = [
                 StoredEmbedding(note.id, embedder.model, vector)
                 for note, vector in zip(notes, embeddings, strict=True)
+                if chosen[note.id] is note
             ]
-        kept, given = newest(notes, lambda a, b: a.updated_at > b.updated_at)
 
         async def merge(connection: Connection) -> WriteCount:
             async with connection.transaction():
                 await stage(connection, "notes", _COLUMNS, map(_row, kept))
-                new, updated = await connection.fetchrow(_MERGE, self._workspace_id)
+                try:
+                    new, updated = await connection.fetchrow(_MERGE, self._workspace_id)
+                except UniqueViolationError:
+                    raise AlreadyExists("Two of these notes have the same source key.") from None
                 if vectors:
-                    await self._merge_embeddings(connection, vectors)
+                    await self._merge_embeddings(connection, vectors, MERGE_WITH_NOTES)
                 return WriteCount(new, updated, given - new - updated)
 
         return await self._run(merge) if kept else WriteCount()

@@ -1,7 +1,7 @@
 """The boundary where errors of the driver become errors of this package."""
 
 from asyncpg import exceptions as pg
-from asyncpg.exceptions import InterfaceError, InternalClientError
+from asyncpg.exceptions import ClientConfigurationError, InterfaceError, InternalClientError
 from sqlalchemy import exc as sa
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 
@@ -81,6 +81,12 @@ def domain_error(error: Exception) -> Exception:
     if isinstance(error, _REFUSED):
         reason = error.args[0]
         return ConfigurationError(f"The database refuses: {reason}.")
+    if isinstance(error, ClientConfigurationError):
+        return ConfigurationError(f"DATABASE_URL can't be used: {_describe(error)}.")
+    if isinstance(error, pg.InFailedSQLTransactionError):
+        return StorageUnavailable(
+            "An earlier statement of this transaction failed, so nothing of it was stored."
+        )
     if is_connection_lost(error):
         return StorageUnavailable(f"The database can't be reached ({_describe(error)}).")
     if isinstance(error, _GAVE_UP):

@@ -104,7 +104,9 @@ class LocalDatabase:
         url = self.server.url(database, _SUPERUSER).replace("+asyncpg", "", 1)
         try:
             connection = await asyncpg.connect(url, timeout=10)
-        except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
+        except asyncpg.InvalidCatalogNameError:
+            raise
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise StorageUnavailable(
                 f"the embedded PostgreSQL in {self.server.data_dir} can't be reached: {error}."
             ) from error

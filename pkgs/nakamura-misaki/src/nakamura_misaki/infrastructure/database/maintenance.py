@@ -11,10 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from asyncpg.exceptions import InsufficientResourcesError
+
 from nakamura_misaki.domain.errors import ConfigurationError, SchemaOutdated
 from nakamura_misaki.infrastructure.database.connect import become_owner, connected, driver_of
 from nakamura_misaki.infrastructure.database.manager import WORKSPACE_SETTING
 
+LOCK_WAIT = "60s"
 MAINTENANCE_LOCK = 0x6E616B62
 INDEX_FROM_ROWS = 2500
 """From how many vectors an HNSW beats the exact scan: about 1 ms per 1,000 rows against 2 ms."""
@@ -59,6 +62,8 @@ async def maintain(
             return report
         await driver.execute("SELECT set_config($1, $2, false)", WORKSPACE_SETTING, workspace_id)
         await driver.execute("SET maintenance_work_mem = '1GB'")
+        # An index is built once every older transaction has ended, and one may be forgotten.
+        await driver.execute(f"SET lock_timeout = '{LOCK_WAIT}'")
         await _build_vector_indexes(driver, workspace_id, report, say)
         say("tidying tables")
         await driver.execute("VACUUM (ANALYZE) tasks, handoffs, sessions, notes, note_embeddings")
@@ -131,7 +136,8 @@ async def _wanted_indexes(driver: Any, workspace_id: str, model: str) -> list[_I
 async def _create(
     driver: Any, index: _Index, workspace_id: str, model: str, dimensions: int
 ) -> None:
-    await driver.execute(f"DROP INDEX IF EXISTS {index.name}")  # an invalid one, of a broken build
+    # An invalid one, of a build that was broken off.
+    await driver.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}")
     whose = {"workspace": workspace_id, "model": model, "user": index.user_id}
     create, comment = await driver.fetchrow(
         "SELECT format('CREATE INDEX CONCURRENTLY %I ON note_embeddings"
@@ -146,7 +152,13 @@ async def _create(
         index.user_id,
         json.dumps(whose, ensure_ascii=False),
     )
-    await driver.execute(create)
+    try:
+        await driver.execute(create)
+    except InsufficientResourcesError:
+        # Workers that build together share their memory, of which a container may have little.
+        await driver.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}")
+        await driver.execute("SET max_parallel_maintenance_workers = 0")
+        await driver.execute(create)
     await driver.execute(comment)
 
 
@@ -156,12 +168,16 @@ async def _drop_unwanted(
     indexes = await driver.fetch(
         "SELECT c.relname, d.description FROM pg_index AS i"
         " JOIN pg_class AS c ON c.oid = i.indexrelid"
-        " JOIN pg_description AS d ON d.objoid = c.oid AND d.objsubid = 0"
+        " LEFT JOIN pg_description AS d ON d.objoid = c.oid AND d.objsubid = 0"
         " WHERE i.indrelid = 'note_embeddings'::regclass"
         r" AND c.relname LIKE 'ix\_note\_embeddings\_hnsw\_%'"
     )
     for name, comment in indexes:
-        if name not in wanted and json.loads(comment)["workspace"] == workspace_id:
+        # Without a comment it is of a build that was killed in its last moment, of any workspace;
+        # who wants it builds it again.
+        if name not in wanted and (
+            comment is None or json.loads(comment)["workspace"] == workspace_id
+        ):
             await driver.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
             report.actions.append(f"vector index {name} dropped")
 

@@ -52,6 +52,8 @@ class _OpenTransaction:
     workspace_id: str
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     has_ended: bool = False
+    nesting: asyncio.Task[Any] | None = None
+    """The task whose savepoints are open."""
 
 
 class DatabaseManager:
@@ -59,7 +61,7 @@ class DatabaseManager:
 
     ``database_url`` is a ``postgresql+asyncpg://`` URL. ``pool_timeout`` and
     ``connect_timeout`` are in seconds: how long to wait for a free connection
-    and for a new one. Row-level security sees the workspace through the setting
+    and for a new one; ``statement_timeout`` likewise: how long a statement may run. Row-level security sees the workspace through the setting
     ``nakamura_misaki.workspace_id``, which every connection carries from its
     start; a connection lent to another workspace is switched on the way.
 
@@ -77,6 +79,7 @@ class DatabaseManager:
         pool_timeout: float = 5.0,
         connect_timeout: float = 5.0,
         pool_recycle: float = 1800.0,
+        statement_timeout: float = 60.0,
         workspace_id: str = "default",
         application_name: str = "nakamura-misaki",
     ) -> None:
@@ -92,10 +95,15 @@ class DatabaseManager:
             hide_parameters=True,
             connect_args={
                 "timeout": connect_timeout,
+                # For a server that is gone without a word; one that is there ends statements itself.
+                "command_timeout": statement_timeout + 15,
                 "server_settings": {
                     "application_name": application_name,
                     "jit": "off",  # it compiles longer than any of these statements runs
                     "timezone": "UTC",
+                    "statement_timeout": f"{statement_timeout:.3f}s",
+                    "lock_timeout": f"{min(10.0, statement_timeout):.3f}s",
+                    "idle_in_transaction_session_timeout": f"{statement_timeout:.3f}s",
                     WORKSPACE_SETTING: workspace_id,
                 },
             },
@@ -129,7 +137,10 @@ class DatabaseManager:
         )
 
     async def close(self) -> None:
-        """Close every connection. The manager opens new ones if it is used again."""
+        """Close every connection; those in use when they are given back.
+
+        The manager opens new ones if it is used again.
+        """
         await self._engine.dispose()
 
     async def run(self, operation: Operation[T], *, workspace_id: str | None = None) -> T:
@@ -264,8 +275,15 @@ class DatabaseManager:
         if current is not None:
             if workspace != current.workspace_id:
                 raise RuntimeError("one transaction can't reach two workspaces")
-            async with current.connection.transaction():
-                yield current.connection
+            task, outer = asyncio.current_task(), current.nesting
+            if outer not in (None, task):
+                raise RuntimeError("two tasks can't have savepoints in one transaction at once")
+            current.nesting = task
+            try:
+                async with current.connection.transaction():
+                    yield current.connection
+            finally:
+                current.nesting = outer
             return
         async with self.connection(workspace_id=workspace) as connection, connection.transaction():
             begun = _OpenTransaction(connection, workspace)
@@ -274,6 +292,9 @@ class DatabaseManager:
                 yield connection
                 async with begun.lock:  # what a child task is in the middle of still belongs to it
                     begun.has_ended = True
+                    # If a statement failed and somebody swallowed its error, the server would
+                    # answer COMMIT by rolling back, and say so to nobody.
+                    await connection.execute("SELECT 1")
             finally:
                 begun.has_ended = True
                 self._current.reset(token)

@@ -40,6 +40,7 @@ class SteadyQueuePool(AsyncAdaptedQueuePool):
         self._core_size = pool_size
         self._pool = self._queue_class(pool_size + max_overflow, use_lifo=True)
         self._waiters: deque[asyncio.Future[ConnectionPoolEntry | None]] = deque()
+        self._lent: set[ConnectionPoolEntry] = set()
         self._least_idle = 0
         self._window_ends = 0.0
 
@@ -79,13 +80,28 @@ class SteadyQueuePool(AsyncAdaptedQueuePool):
                 await greenlet_spawn(_reopen, entry)
             except BaseException:
                 entry.invalidate()
-                self.give_back(entry)
+                self._do_return_conn(entry)
                 raise
+        self._lent.add(entry)
         return entry
 
     def give_back(self, entry: ConnectionPoolEntry) -> None:
-        """End a loan. One that was invalidated before is opened anew for the next borrower."""
-        self._do_return_conn(entry)
+        """End a loan. One that was invalidated before is opened anew for the next borrower.
+
+        A loan of a pool that this one replaced meanwhile (``recreate``) is closed.
+        """
+        if entry in self._lent:
+            self._lent.discard(entry)
+            self._do_return_conn(entry)
+        else:
+            entry.invalidate()
+
+    def dispose(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(ConnectionResetError("the pool was closed"))
+        self._waiters.clear()
+        super().dispose()
 
     def _do_get(self) -> ConnectionPoolEntry:
         return await_only(self._take())
@@ -120,7 +136,7 @@ class SteadyQueuePool(AsyncAdaptedQueuePool):
         except BaseException as error:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
-            elif not waiter.cancelled():
+            elif not waiter.cancelled() and waiter.exception() is None:
                 # Given up in the very moment in which something was handed over: to the next.
                 entry = waiter.result()
                 if entry is None:

@@ -76,6 +76,7 @@ async def upgrade(url: str, *, revision: str = "head") -> UpgradeReport:
             actions = await _prepare_roles(connection)
             actions += await _prepare_extension(connection)
             await become_owner(connection)
+            await _require_ownership(connection)
             before = await connection.run_sync(_current_revision)
             if before is None or before != _resolve(revision):
                 _require_known(before)
@@ -227,6 +228,19 @@ async def _grant(connection: AsyncConnection) -> list[str]:
     for statement in roles.grants_sql():
         await connection.exec_driver_sql(statement)
     return [f"rights granted to {roles.RUNTIME_ROLE}"]
+
+
+async def _require_ownership(connection: AsyncConnection) -> None:
+    owner = await scalar(
+        connection,
+        "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = to_regclass('alembic_version')"
+        " AND NOT pg_has_role(current_user, relowner, 'USAGE')",
+    )
+    if owner is not None:
+        raise ConfigurationError(
+            f"The tables belong to the role {owner}; set DATABASE_OWNER_URL to it, or run as"
+            f" superuser in this database: REASSIGN OWNED BY {owner} TO {roles.OWNER_ROLE};"
+        )
 
 
 async def _require_create(connection: AsyncConnection) -> None:

@@ -53,8 +53,8 @@ def describe(error: BaseException) -> Failure:
             return Failure(_sentence(error.format_message()), "usage", error.exit_code)
         case KeyboardInterrupt() | click.Abort() | EOFError():
             return Failure("interrupted.", "interrupted", INTERRUPTED)
-        case OSError() if error.filename is not None and error.strerror:
-            return Failure(f"{error.filename}: {error.strerror}.", "file", 1)
+        case OSError() if error.strerror:
+            return Failure(f"{error.filename or 'the output'}: {error.strerror}.", "file", 1)
         case _:
             return Failure(
                 f"an unforeseen {type(error).__name__} ended this; run it again as "

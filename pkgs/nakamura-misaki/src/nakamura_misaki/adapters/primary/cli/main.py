@@ -83,10 +83,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
     try:
         code = _run(list(arguments))
-        sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = BROKEN_PIPE
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if code == 0:
+            is_pipe = isinstance(error, BrokenPipeError)
+            code = BROKEN_PIPE if is_pipe else _fail(error, list(arguments))
+        # At its end the interpreter would try once more, and say so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
 
