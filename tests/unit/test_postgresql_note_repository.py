@@ -9,6 +9,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from database_server import connect
 from nakamura_misaki.adapters.secondary.hashing_embedder import HashingEmbedder
 from nakamura_misaki.adapters.secondary.postgresql_note_repository import PostgreSQLNoteRepository
 from nakamura_misaki.domain.embedding import Embedding
@@ -17,6 +18,7 @@ from nakamura_misaki.domain.errors import (
     EmbeddingFailed,
     EmbeddingModelMismatch,
     InvalidInput,
+    StorageUnavailable,
 )
 from nakamura_misaki.domain.note import FoundNote, Leg, LegSkipped, Note
 from nakamura_misaki.domain.repositories import StoredEmbedding
@@ -381,3 +383,20 @@ async def test_rolled_back_claim_of_a_model_is_made_again(manager: DatabaseManag
     assert await notes.search("猫") == []
     note = await notes.save(a_note("猫"))
     assert [n.id for n in await notes.search("猫")] == [note.id]
+
+
+async def test_maintenance_does_not_wait_for_a_forgotten_transaction_without_end(
+    manager: DatabaseManager, owner_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = "nakamura_misaki.infrastructure.database.maintenance"
+    monkeypatch.setattr(f"{module}.INDEX_FROM_ROWS", 10)
+    monkeypatch.setattr(f"{module}.LOCK_WAIT", "300ms")
+    notes = PostgreSQLNoteRepository(manager, Planted())
+    await notes.save_many([a_note(f"n{n}") for n in range(10)], [[1.0, n, 0.5] for n in range(10)])
+    forgotten = await connect(owner_url)
+    async with forgotten.transaction(isolation="repeatable_read"):
+        await forgotten.fetchval("SELECT count(*) FROM notes")
+        with pytest.raises(StorageUnavailable, match="pg_stat_activity"):
+            await maintain(owner_url, "default")
+    await forgotten.close()
+    assert "vector index of U1 built" in (await maintain(owner_url, "default")).actions

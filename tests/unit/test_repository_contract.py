@@ -91,7 +91,7 @@ async def backend(
 
 def task(title: str = "API統合テスト", **fields: object) -> Task:
     values = {"id": uuid4(), "assignee_user_id": "U1", "creator_user_id": "U2", **fields}
-    return Task(title=title, **values)  # type: ignore[arg-type]
+    return Task(title=title, **values)  # type: ignore[arg-type]  # any fields
 
 
 def handoff(**fields: object) -> Handoff:
@@ -103,15 +103,15 @@ def handoff(**fields: object) -> Handoff:
         "handoff_at": NOON,
         **fields,
     }
-    return Handoff(**values)  # type: ignore[arg-type]
+    return Handoff(**values)  # type: ignore[arg-type]  # any fields
 
 
 def note(content: str, **fields: object) -> Note:
-    return Note(**{"id": uuid4(), "user_id": "U1", "content": content, **fields})  # type: ignore[arg-type]
+    return Note(**{"id": uuid4(), "user_id": "U1", "content": content, **fields})  # type: ignore[arg-type]  # any fields
 
 
 def session(id_: str = "sess_1", **fields: object) -> Session:
-    return Session(**{"id": id_, "user_id": "U1", **fields})  # type: ignore[arg-type]
+    return Session(**{"id": id_, "user_id": "U1", **fields})  # type: ignore[arg-type]  # any fields
 
 
 # Tasks
@@ -444,7 +444,7 @@ async def test_session_is_touched(backend: Backend) -> None:
     with pytest.raises(NotFound):
         await backend.sessions.update_last_active("none")
     with pytest.raises(InvalidInput):
-        await backend.sessions.update_last_active(created.id, datetime(2026, 1, 1))  # noqa: DTZ001
+        await backend.sessions.update_last_active(created.id, datetime(2026, 1, 1))  # noqa: DTZ001  (what is refused)
 
 
 async def test_inactive_sessions_are_deleted(backend: Backend) -> None:

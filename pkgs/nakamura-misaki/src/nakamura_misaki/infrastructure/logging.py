@@ -79,7 +79,7 @@ def redact(text: str) -> str:
     return text
 
 
-def configure_logging(level: str = "info", format: str = "plain") -> None:  # noqa: A002
+def configure_logging(level: str = "info", format: str = "plain") -> None:  # noqa: A002  (the word for it)
     """Send every record of ``level`` and above to stderr in ``format``; takes effect at once.
 
     Raises ValueError for a level or format that is not in LOG_LEVELS, LOG_FORMATS.

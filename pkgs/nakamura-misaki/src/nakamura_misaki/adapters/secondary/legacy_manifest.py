@@ -46,7 +46,7 @@ def check_manifest(value: Any) -> None:
 def is_unchanged_export(directory: str) -> bool:
     """Whether ``directory`` holds a finished export and nothing else was written there since."""
     try:
-        with open(f"{directory}/{MANIFEST_FILE}", "rb") as file:  # noqa: PTH123
+        with open(f"{directory}/{MANIFEST_FILE}", "rb") as file:  # noqa: PTH123  (a Path each would slow imports)
             value = parse(file.read())
         check_manifest(value)
     except (OSError, InvalidInput):

@@ -117,7 +117,7 @@ class NoteReader:
                 [user_id, category, content, session_id, file_name],
             )
         note = Note(
-            id=note_id,  # type: ignore[arg-type]
+            id=note_id,  # type: ignore[arg-type]  # or the domain refuses
             user_id=user_id,
             content=content,
             session_id=session_id,

@@ -93,8 +93,8 @@ def read_session(
         message_count=_present(entry.get("message_count"), 0),
         is_active=_present(entry.get("is_active"), True),
         metadata=metadata,
-        last_active_at=last_active_at or created_at,  # type: ignore[arg-type]
-        created_at=created_at or last_active_at,  # type: ignore[arg-type]
+        last_active_at=last_active_at or created_at,  # type: ignore[arg-type]  # or the domain refuses
+        created_at=created_at or last_active_at,  # type: ignore[arg-type]  # or the domain refuses
     )
     return session, undated
 

@@ -68,7 +68,7 @@ class LegacyDirectory:
     """
 
     def __init__(self, directory: str | Path, *, time_zone: tzinfo = LOCAL_ZONE) -> None:
-        self._root = os.path.abspath(directory)  # noqa: PTH100
+        self._root = os.path.abspath(directory)  # noqa: PTH100  (a Path each would slow imports)
         self._time_zone = time_zone
 
     @property

@@ -38,7 +38,7 @@ def backoff(attempt: int) -> float:
     """Seconds to wait after failed attempt number ``attempt`` (from 0): doubling, with jitter."""
     pause: float = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
     # The jitter keeps clients apart; nobody gains from guessing it.
-    return pause * random.uniform(0.5, 1.0)  # noqa: S311
+    return pause * random.uniform(0.5, 1.0)  # noqa: S311  (see above)
 
 
 def no_answer(seconds: float) -> Fault:

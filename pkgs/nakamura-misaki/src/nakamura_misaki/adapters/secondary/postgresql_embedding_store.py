@@ -144,7 +144,8 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
             on_progress(done)
         if left := await self.count_pending():
             raise EmbeddingRejected(
-                f"The model {embedder.model} refuses {left:,} notes, so the old one stays in use."
+                f"Notes without a vector of the model {embedder.model}: {left:,}, which it refuses"
+                " or which came in meanwhile. The old model stays in use; run it again."
             )
 
         async def switch(connection: Connection) -> None:
@@ -180,7 +181,7 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
         embedded, after = 0, UUID(int=0)
         while not embedded:
             arguments = (self._workspace_id, embedder.model, batch, after)
-            rows = await self._run(lambda c, a=arguments: c.fetch(_NEXT_PENDING, *a))  # type: ignore[misc]
+            rows = await self._run(lambda c, a=arguments: c.fetch(_NEXT_PENDING, *a))  # type: ignore[misc]  # a lambda has no types
             if not rows:
                 break
             embedded = await self._embed_some(embedder, rows)

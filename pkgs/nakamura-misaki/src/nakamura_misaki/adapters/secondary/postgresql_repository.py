@@ -117,7 +117,7 @@ class PostgreSQLRepository:
         after = start
         while True:
             arguments = (self._workspace_id, *after, PAGE)
-            page = await self._run(lambda c, a=arguments: c.fetch(statement, *a))  # type: ignore[misc]
+            page = await self._run(lambda c, a=arguments: c.fetch(statement, *a))  # type: ignore[misc]  # a lambda has no types
             for row in page:
                 yield row
             if len(page) < PAGE:

@@ -157,7 +157,7 @@ def delete(root: str, files: Mapping[str, Fingerprint]) -> Deletion:
             if fingerprint(os.lstat(f"{root}/{path}")) != version:
                 kept.append(Rejection(path, None, "changed since it was read; not deleted."))
                 continue
-            os.unlink(f"{root}/{path}")  # noqa: PTH108
+            os.unlink(f"{root}/{path}")  # noqa: PTH108  (a Path each would slow imports)
         except OSError as error:
             kept.append(Rejection(path, None, f"can't be deleted: {error.strerror}."))
         else:
@@ -173,7 +173,7 @@ def _remove_emptied(root: str, directories: set[str]) -> None:
         deepest = max(pending, key=lambda path: path.count("/"))
         pending.discard(deepest)
         try:
-            os.rmdir(f"{root}/{deepest}")  # noqa: PTH106
+            os.rmdir(f"{root}/{deepest}")  # noqa: PTH106  (a Path each would slow imports)
         except OSError:
             continue
         if parent := deepest.rpartition("/")[0]:

@@ -75,7 +75,7 @@ def _create_server_user() -> pwd.struct_passwd:
     try:
         # Its failure is judged by what follows: another process may just have made the user.
         subprocess.run(  # noqa: S603 - no part of it is a user's
-            ["useradd", *_USER_OPTIONS, SERVER_USER],  # noqa: S607
+            ["useradd", *_USER_OPTIONS, SERVER_USER],  # noqa: S607  (it lies elsewhere on each system)
             check=False,
             capture_output=True,
         )

@@ -6,14 +6,15 @@ compared one by one, and terms of unknown frequency count as rare. Meant for a
 timer, and run at the end of an import.
 """
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from asyncpg.exceptions import InsufficientResourcesError
+from asyncpg.exceptions import InsufficientResourcesError, LockNotAvailableError
 
-from nakamura_misaki.domain.errors import ConfigurationError, SchemaOutdated
+from nakamura_misaki.domain.errors import ConfigurationError, SchemaOutdated, StorageUnavailable
 from nakamura_misaki.infrastructure.database.connect import become_owner, connected, driver_of
 from nakamura_misaki.infrastructure.database.manager import WORKSPACE_SETTING
 
@@ -52,7 +53,7 @@ async def maintain(
     process at a time does it; a second one returns at once.
     """
     report = MaintenanceReport()
-    async with connected(owner_url, "nakamura-misaki maintain") as connection:
+    async with _waiting_in_bounds(), connected(owner_url, "nakamura-misaki maintain") as connection:
         await become_owner(connection)
         await connection.commit()
         driver = await driver_of(connection)
@@ -69,6 +70,19 @@ async def maintain(
         await driver.execute("VACUUM (ANALYZE) tasks, handoffs, sessions, notes, note_embeddings")
         await _count_common_terms(driver, workspace_id, report, say)
     return report
+
+
+@contextlib.asynccontextmanager
+async def _waiting_in_bounds() -> AsyncIterator[None]:
+    try:
+        yield
+    except StorageUnavailable as error:
+        if not isinstance(error.__cause__, LockNotAvailableError):
+            raise
+        raise StorageUnavailable(
+            f"Another session kept a transaction open for {LOCK_WAIT}, and an index is built only"
+            " once it has ended; end it (pg_stat_activity shows it) and run maintain again."
+        ) from error
 
 
 async def _require_owner(driver: Any) -> None:

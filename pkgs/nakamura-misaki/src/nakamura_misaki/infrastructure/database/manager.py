@@ -55,19 +55,24 @@ class _OpenTransaction:
     nesting: asyncio.Task[Any] | None = None
     """The task whose savepoints are open."""
 
+    def require(self, workspace_id: str) -> None:
+        if workspace_id != self.workspace_id:
+            raise RuntimeError("one transaction can't reach two workspaces")
+
 
 class DatabaseManager:
     """A pool of connections to one database, all of them bound to one workspace at a time.
 
     ``database_url`` is a ``postgresql+asyncpg://`` URL. ``pool_timeout`` and
     ``connect_timeout`` are in seconds: how long to wait for a free connection
-    and for a new one; ``statement_timeout`` likewise: how long a statement may run. Row-level security sees the workspace through the setting
-    ``nakamura_misaki.workspace_id``, which every connection carries from its
-    start; a connection lent to another workspace is switched on the way.
+    and for a new one; ``statement_timeout`` likewise: how long a statement may
+    run, and a transaction lie idle. Row-level security sees the workspace through
+    the setting ``nakamura_misaki.workspace_id``, which every connection carries
+    from its start; a connection lent to another workspace is switched on the way.
 
-    Repositories use ``run``, which lends the bare asyncpg connection: measured
-    against a held connection it costs 1.1-1.8 times a prepared statement, where
-    an ORM session costs 7.6 times. ``get_session`` gives the ORM session.
+    Repositories use ``run``, which lends the bare asyncpg connection: that costs
+    little more than a prepared statement on a connection of one's own, where an
+    ORM session costs several (docs/performance.md). ``get_session`` gives one.
     """
 
     def __init__(
@@ -159,7 +164,8 @@ class DatabaseManager:
             if current is not None:
                 async with current.lock:
                     if not current.has_ended:
-                        return await self._joined(current, operation, workspace)
+                        current.require(workspace)
+                        return await operation(current.connection)
             try:
                 return await self._attempt(operation, workspace)
             except Exception as error:
@@ -251,13 +257,6 @@ class DatabaseManager:
             entry.invalidate()
         self.pool.give_back(entry)
 
-    async def _joined(
-        self, current: _OpenTransaction, operation: Operation[T], workspace: str
-    ) -> T:
-        if workspace != current.workspace_id:
-            raise RuntimeError("one transaction can't reach two workspaces")
-        return await operation(current.connection)
-
     async def _again(self, attempt: Callable[[], Awaitable[T]]) -> T:
         async for trial in AsyncRetrying(
             retry=retry_if_exception(lambda error: is_transient(_root(error))),
@@ -273,8 +272,7 @@ class DatabaseManager:
     async def _begun(self, workspace: str) -> AsyncIterator[Connection]:
         current = self._open_transaction()
         if current is not None:
-            if workspace != current.workspace_id:
-                raise RuntimeError("one transaction can't reach two workspaces")
+            current.require(workspace)
             task, outer = asyncio.current_task(), current.nesting
             if outer not in (None, task):
                 raise RuntimeError("two tasks can't have savepoints in one transaction at once")
