@@ -9,10 +9,12 @@ import logging
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 
+from cli_driver import CommandLine
 from database_server import Server, run_apart, server_directory
 from nakamura_misaki.adapters.secondary.hashing_embedder import HashingEmbedder
 from nakamura_misaki.infrastructure.database.embedded import EmbeddedServer
@@ -76,6 +78,20 @@ def database_url(server: Server, database: str) -> str:
 def owner_url(server: Server, database: str) -> str:
     """The test's database for a superuser, who may act as the owner role."""
     return server.url(database)
+
+
+@pytest.fixture
+def cli(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    database_url: str,
+    owner_url: str,
+) -> CommandLine:
+    """The command line on the test's database."""
+    made = CommandLine(monkeypatch, capsys, tmp_path, database_url)
+    made.set(DATABASE_OWNER_URL=owner_url)
+    return made
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from cli_driver import CommandLine
 from database_server import connect
 from integration.command import Command
 from integration.stores import stores_of
@@ -30,16 +29,3 @@ async def look(owner_url: str) -> AsyncIterator[asyncpg.Connection]:
 @pytest.fixture
 def command(tmp_path: Path, database_url: str, owner_url: str) -> Command:
     return Command(tmp_path, DATABASE_URL=database_url, DATABASE_OWNER_URL=owner_url)
-
-
-@pytest.fixture
-def cli(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    database_url: str,
-    owner_url: str,
-) -> CommandLine:
-    made = CommandLine(monkeypatch, capsys, tmp_path, database_url)
-    made.set(DATABASE_OWNER_URL=owner_url)
-    return made

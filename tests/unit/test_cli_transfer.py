@@ -15,19 +15,6 @@ REVISIONS = Path(nakamura_misaki.__file__).parent / "infrastructure/database/mig
 
 
 @pytest.fixture
-def cli(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    database_url: str,
-    owner_url: str,
-) -> CommandLine:
-    made = CommandLine(monkeypatch, capsys, tmp_path, database_url)
-    made.set(DATABASE_OWNER_URL=owner_url)
-    return made
-
-
-@pytest.fixture
 def legacy(tmp_path: Path) -> Path:
     """A small legacy directory: three notes, one file that is broken."""
     directory = tmp_path / "data"
