@@ -3,9 +3,10 @@
 PACKAGE := pkgs/nakamura-misaki
 PY := $(PACKAGE)/.venv/bin/python
 WORKERS ?= 2
+EXAMPLES ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-search format clean environment-demo environment-dev
+.PHONY: help demo test check bench bench-search bench-service fuzz format clean environment-demo environment-dev
 # Two targets named at once share the environment, and their output is read in order.
 .NOTPARALLEL:
 
@@ -36,6 +37,12 @@ bench-search: environment-dev ## measure search quality on the golden set beside
 
 bench: environment-dev ## measure against the baselines
 	@$(PY) tests/performance/bench.py $(ARGS)
+
+bench-service: environment-dev ## measure the service under load, and restart its database meanwhile
+	@$(PY) tests/performance/bench_service.py $(ARGS)
+
+fuzz: environment-dev ## try the API with EXAMPLES (5000) requests made of its own document
+	@FUZZ_EXAMPLES=$(EXAMPLES) $(PY) -m pytest -q -s tests/integration/test_api_fuzz.py $(ARGS)
 
 format: environment-dev ## rewrite the code as `make check` wants it
 	@$(PY) -m ruff check --fix --quiet

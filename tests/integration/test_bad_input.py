@@ -31,7 +31,7 @@ REFUSED = [
     ("task", "add", "x", "--for", " "),
     ("task", "add", "x", "--for", LONG),
     ("task", "add", "x", "--due", "2026-02-30"),
-    ("task", "add", "x", "--due", "2026-10-15T25:00"),
+    ("task", "add", "x", "--due", "2026-10-15T31:00"),
     ("task", "add", "x", "--due", SQL),
     ("task", "add", "x", "--due", "0001-01-01T00:00+09:00"),
     ("task", "add", "x", "--due", "10000-01-01"),

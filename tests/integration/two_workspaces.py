@@ -51,6 +51,20 @@ async def fill(manager: DatabaseManager, workspace: str, person: str, task_id: U
             f" progress_note, handoff_at, created_at) VALUES ('{workspace}', gen_random_uuid(),"
             f" '{task_id}', '{person}', 'U0', '{person}', now(), now())"
         )
+        await connection.execute(
+            "INSERT INTO api_tokens (workspace_id, id, name, secret_hash, created_at)"
+            f" VALUES ('{workspace}', gen_random_uuid(), '{person}', sha256('{person}'), now())"
+        )
+        await connection.execute(
+            "INSERT INTO idempotency_keys (workspace_id, scope, key, fingerprint, entity_id,"
+            f" created_at) VALUES ('{workspace}', '{person}', 'k1', sha256('{person}'),"
+            " gen_random_uuid(), now())"
+        )
+        await connection.execute(
+            "INSERT INTO inbox_events (workspace_id, id, body, entity_id, received_at,"
+            f" claimed_until) VALUES ('{workspace}', '{person}', '{{}}', gen_random_uuid(),"
+            " now(), now())"
+        )
 
     await manager.run(rest, workspace_id=workspace)
     return many[0].id

@@ -86,7 +86,7 @@ def _alone(pool: Any, tasks: list[Task]) -> Work:
         async with pool.acquire() as connection:
             if _is_update(number):
                 allowed = sql._ALLOWED_BEFORE[task.status]
-                await connection.fetchval(sql._UPDATE, WORKSPACE, *sql._row(task), allowed)
+                await connection.fetchval(sql._UPDATE, WORKSPACE, *sql._row(task), allowed, None)
             else:
                 await connection.fetchrow(sql._GET, WORKSPACE, task.id)
 

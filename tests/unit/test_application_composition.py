@@ -79,10 +79,10 @@ async def test_compose_closes_everything_when_cancelled_in_a_statement(
 
 async def test_storage_backend_chooses_the_adapters(settings: Settings, tmp_path: Path) -> None:
     async with compose(settings) as app:
-        assert isinstance(app.task_repository, PostgreSQLTaskRepository)
+        assert isinstance(app.own.task_repository, PostgreSQLTaskRepository)
     json = settings.model_copy(update={"storage_backend": "json", "json_data_dir": tmp_path / "j"})
     async with compose(json) as app:
-        assert isinstance(app.task_repository, JsonTaskRepository)
+        assert isinstance(app.own.task_repository, JsonTaskRepository)
         added = await app.tasks.add(title="t", assignee_user_id="U1", creator_user_id="U1")
         assert await app.tasks.list_for("U1") == [added]
         with pytest.raises(ConfigurationError, match="needs PostgreSQL"):

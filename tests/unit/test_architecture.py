@@ -1,6 +1,6 @@
 """The layers' rule, held by reading the imports: arrows only point inwards, and modules stay small.
 
-``infrastructure/di.py`` alone knows which adapter stands behind a port, and
+``infrastructure/di`` (a package) alone knows which adapter stands behind a port, and
 nothing knows what calls us, but for the entry points themselves.
 """
 
@@ -126,7 +126,7 @@ def tree(tmp_path: Path) -> Path:
         "adapters/secondary/store.py": "import sqlalchemy\nfrom nakamura_misaki.infrastructure.database import schema\n",
         "adapters/primary/cli/main.py": "import click\nfrom nakamura_misaki import __version__\nfrom . import tasks\n",
         "infrastructure/database/schema.py": "import sqlalchemy\n",
-        "infrastructure/di.py": "from nakamura_misaki.adapters.secondary.store import Store\n",
+        "infrastructure/di/repositories.py": "from nakamura_misaki.adapters.secondary.store import Store\n",
     }
     for name, text in modules.items():
         path = tmp_path / name

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from nakamura_misaki.adapters.primary.cli.passage import MAX_LINE_CHARACTERS, MAX_LINES, passage
+from nakamura_misaki.application.passage import MAX_LINE_CHARACTERS, MAX_LINES, coverage, passage
 
 
 def set_off(content: str, query: str) -> list[str]:
@@ -59,3 +59,22 @@ def test_passage_of_megabytes_takes_no_time() -> None:
     began = time.perf_counter()
     assert passage(content, "移行の決定事項は何でしたかデータベースのリハーサルの結果" * 20)
     assert time.perf_counter() - began < 2.0
+
+
+@pytest.mark.parametrize(
+    ("content", "query", "expected"),
+    [
+        ("DB移行の決定事項", "DB移行の決定事項は？", 1.0),
+        ("決定: 16を採用", "DB移行の決定事項は？", 0.25),
+        ("昼はカレー", "DB移行の決定事項は？", 0.0),
+        ("Rollback plan", "the rollback plan", 12 / 15),
+        ("ﾃﾞｰﾀﾍﾞｰｽ", "データベース", 1.0),
+        ("これは", "これは", 0.0),
+        ("何か", "？！", 0.0),
+        ("㍻の決定", "平", 0.0),
+    ],
+)
+def test_coverage_is_how_much_of_the_query_a_passage_holds(
+    content: str, query: str, expected: float
+) -> None:
+    assert coverage(passage(content, query), query) == pytest.approx(expected)

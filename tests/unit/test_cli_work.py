@@ -94,10 +94,22 @@ def test_cli_time_zone_of_the_settings_is_read_and_shown(cli: CommandLine) -> No
     assert "clocks were put forward" in gap.err
 
 
-@pytest.mark.parametrize("time", ["明日", "2026-13-01", "15:00", "9999-12-31T23:59-12:00", ""])
+@pytest.mark.parametrize("time", ["いつか", "2026-13-01", "15:99", "9999-12-31T23:59-12:00", ""])
 def test_cli_time_that_is_none_exits_2_with_one_sentence(cli: CommandLine, time: str) -> None:
     outcome = cli("task", "add", "x", "--due", time)
     assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+
+
+def test_cli_time_in_words_is_of_the_teams_zone(cli: CommandLine) -> None:
+    tomorrow = datetime.now(TOKYO).date() + timedelta(days=1)
+    for words, local in (("明日15時", "15:00"), ("明日", "23:59"), ("tomorrow 3pm", "15:00")):
+        added = cli("task", "add", "x", "--due", words, "--json").json
+        assert added["due_at"] == f"{tomorrow}T{local}:00+09:00"
+    day = cli("handoff", "add", "半分", "--to", "U2", "--at", "明日")
+    assert (day.code, day.err) == (
+        2,
+        "Error: '明日' is a day; give the time, too, like 明日 15:00.\n",
+    )
 
 
 def test_cli_title_from_standard_input_loses_only_its_last_line_break(cli: CommandLine) -> None:

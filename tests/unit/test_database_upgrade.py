@@ -44,6 +44,8 @@ REVISIONS = [
 ]
 FIRST_TABLES = ("tasks", "handoffs", "sessions", "notes")
 FIRST_COLUMNS = {
+    "handoffs": "workspace_id, id, task_id, from_user_id, to_user_id, progress_note, next_steps,"
+    " handoff_at, reminded_at, completed_at, created_at",
     "notes": "workspace_id, id, session_id, user_id, category, content, metadata, source_key,"
     " created_at, updated_at",
 }

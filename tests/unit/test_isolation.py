@@ -227,6 +227,14 @@ CASES: dict[tuple[type, str], tuple[Call, Any]] = {
         lambda w, v: w.handoffs.mark_reminded(v.handoff.id),
         False,
     ),
+    (PostgreSQLHandoffRepository, "claim_reminders"): (
+        lambda w, v: w.handoffs.claim_reminders(9, timedelta(minutes=2)),
+        [],
+    ),
+    (PostgreSQLHandoffRepository, "postpone_reminder"): (
+        lambda w, v: w.handoffs.postpone_reminder(v.handoff.id, LONG_AGO),
+        None,
+    ),
     (PostgreSQLHandoffRepository, "mark_completed"): (
         lambda w, v: w.handoffs.mark_completed(v.handoff.id),
         False,

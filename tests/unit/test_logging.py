@@ -145,6 +145,9 @@ SECRETS = [
     "the key sk-proj-hunter2secret_abc is wrong",
     "token xoxb-12345-hunter2secret",
     "token xapp-1-A0-hunter2secret",
+    f"GET /v1/tasks?token=nmk.ZGVmYXVsdA.{'0123456789abcdef' * 2}.hunter2secret-_x HTTP/1.1",
+    "トークンnmk.ZGVmYXVsdA.0123456789abcdef.hunter2secretは無効",
+    "cut off: nmk.hunter2secret",
     "Authorization: Bearer hunter2secret",
     "authorization: Basic hunter2secret==",
     "{'Authorization': 'Bearer hunter2secret'}",
@@ -171,6 +174,7 @@ def test_known_kinds_of_secrets_are_masked_everywhere(
     [
         "postgresql://localhost:5432/db is up",
         "task-sk and disk-full and risk-free",
+        "a token begins with nmk. and so does no column nmk.id of a table",
         "http://localhost:8080/users/@me",
         'password authentication failed for user "misaki"',
         "mail to misaki@example.org at 10:30",

@@ -75,6 +75,19 @@ def test_every_setting_can_be_set_by_its_variable(monkeypatch: pytest.MonkeyPatc
         "EMBEDDING_MAX_INPUT_TOKENS": "512",
         "OPENAI_BASE_URL": "http://localhost:11434/v1/",
         "OPENAI_API_KEY": "sk-test",
+        "API_HOST": "::1",
+        "API_PORT": "8080",
+        "API_TOKENS": "ci 0123456789abcdef0123456789abcdef",
+        "API_MAX_BODY_BYTES": "65536",
+        "SLACK_MODE": "Events",
+        "SLACK_BOT_TOKEN": "xoxb-test",
+        "SLACK_APP_TOKEN": "xapp-test",
+        "SLACK_SIGNING_SECRET": "secret",
+        "SLACK_API_URL": "http://localhost:9000/api/",
+        "REMINDER_LEAD_MINUTES": "15",
+        "SESSION_RETENTION_DAYS": "7",
+        "STARTUP_TIMEOUT": "5",
+        "SLOW_QUERY_SECONDS": "0.1",
         "LOG_LEVEL": "DEBUG",
         "LOG_FORMAT": "json",
     }
@@ -86,6 +99,7 @@ def test_every_setting_can_be_set_by_its_variable(monkeypatch: pytest.MonkeyPatc
     assert settings.data_dir == Path("/srv/data")
     assert settings.openai_base_url == "http://localhost:11434/v1"
     assert settings.log_level == "debug"
+    assert settings.slack_mode == "events"
 
 
 def test_each_source_counts_more_than_the_next(

@@ -20,6 +20,7 @@ from nakamura_misaki.adapters.secondary.postgresql_session_repository import (
 from nakamura_misaki.adapters.secondary.postgresql_task_repository import PostgreSQLTaskRepository
 from nakamura_misaki.infrastructure.database.manager import DatabaseManager
 from repository_backend import Backend, Clock
+from service_backend import ServiceBackend, json_service_backend, postgresql_service_backend
 
 
 @pytest.fixture(params=["postgresql", "json"])
@@ -49,3 +50,12 @@ async def backend(
     in_use = manager.pool_status().in_use
     await manager.close()
     assert in_use == 0
+
+
+@pytest.fixture(params=["postgresql", "json"])
+async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ServiceBackend]:
+    if request.param == "json":
+        yield json_service_backend(tmp_path)
+        return
+    async with postgresql_service_backend(request.getfixturevalue("database_url")) as backend:
+        yield backend

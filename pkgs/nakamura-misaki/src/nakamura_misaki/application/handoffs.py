@@ -5,14 +5,22 @@ from datetime import datetime
 from uuid import UUID
 
 from nakamura_misaki.application.lookup import find_id
-from nakamura_misaki.domain.errors import InvalidInput, NotFound
+from nakamura_misaki.domain.errors import IllegalTransition, NotFound
 from nakamura_misaki.domain.handoff import Handoff
-from nakamura_misaki.domain.repositories import HandoffRepository
+from nakamura_misaki.domain.repositories import HandoffRepository, Place
 from nakamura_misaki.domain.rules import utc_now
 
 
+def concerns(handoff: Handoff, user_id: str | None) -> bool:
+    """Whether the handoff is that user's to see: giver or receiver. None: everybody."""
+    return user_id in (None, handoff.from_user_id, handoff.to_user_id)
+
+
 class HandoffService:
-    """Use cases of handoffs. Every method may raise StorageUnavailable."""
+    """Use cases of handoffs. Every method may raise StorageUnavailable.
+
+    Where ``as_user`` is given, a handoff that does not concern that user is not there.
+    """
 
     def __init__(
         self,
@@ -51,24 +59,38 @@ class HandoffService:
 
     async def list_to(self, user_id: str, *, completed: bool = False) -> list[Handoff]:
         """Open handoffs to the user (all of them with ``completed``), earliest first."""
-        handoffs = await self._handoffs.list_by_to_user(user_id)
-        return [each for each in handoffs if completed or each.completed_at is None]
+        return await self._handoffs.list_by_to_user(user_id, completed=None if completed else False)
+
+    async def list_page(
+        self,
+        user_id: str,
+        *,
+        completed: bool | None = None,
+        limit: int | None = None,
+        after: Place[UUID] | None = None,
+    ) -> list[Handoff]:
+        """Handoffs to the user, earliest first, a page of them: all, or only those (not) completed."""
+        return await self._handoffs.list_by_to_user(
+            user_id, completed=completed, limit=limit, after=after
+        )
 
     async def find_id(self, text: str) -> UUID:
         """The id that the text stands for. Raises InvalidInput or NotFound."""
         return await find_id(text, self._handoffs, "handoff")
 
-    async def show(self, handoff_id: UUID) -> Handoff:
+    async def show(self, handoff_id: UUID, *, as_user: str | None = None) -> Handoff:
         """The handoff. Raises NotFound."""
         handoff = await self._handoffs.get(handoff_id)
-        if handoff is None:
+        if handoff is None or not concerns(handoff, as_user):
             raise NotFound(f"there is no handoff {handoff_id}.")
         return handoff
 
-    async def complete(self, handoff_id: UUID) -> Handoff:
-        """Complete the handoff now. Raises NotFound, or InvalidInput if it was completed."""
+    async def complete(self, handoff_id: UUID, *, as_user: str | None = None) -> Handoff:
+        """Complete the handoff now. Raises NotFound, or IllegalTransition if it was completed."""
+        if as_user is not None:
+            await self.show(handoff_id, as_user=as_user)
         was_first = await self._handoffs.mark_completed(handoff_id)
         handoff = await self.show(handoff_id)
         if not was_first:
-            raise InvalidInput(f"handoff {handoff_id} was completed before.")
+            raise IllegalTransition(f"handoff {handoff_id} was completed before.")
         return handoff

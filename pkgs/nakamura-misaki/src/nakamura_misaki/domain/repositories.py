@@ -4,11 +4,16 @@ A repository is bound to one workspace when it is built and reaches no other.
 Every method may raise StorageUnavailable. ``create_many`` and ``save_many`` are
 idempotent on the key: what is there already stays as it is, unless the entry
 given is newer.
+
+A list that takes ``limit`` and ``after`` can be had in pages: at most ``limit``
+entries (1 to 1000; None: all), of those that stand behind the Place ``after``.
+An entry that moves while its list is read may be met twice or not at all; every
+other one is met once.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from datetime import datetime
-from typing import NamedTuple, Protocol
+from datetime import datetime, timedelta
+from typing import Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from nakamura_misaki.domain.embedding import Embedding
@@ -16,6 +21,19 @@ from nakamura_misaki.domain.handoff import Handoff
 from nakamura_misaki.domain.note import Note, SearchAnswer
 from nakamura_misaki.domain.session import Session
 from nakamura_misaki.domain.task import Task
+
+Id = TypeVar("Id", UUID, str)
+
+
+class Place(NamedTuple, Generic[Id]):
+    """Where an entry stands in a list: what the list is ordered by, of that entry.
+
+    ``time`` is a task's due time (None: it has none), a handoff's time, a note's
+    creation, a session's last activity.
+    """
+
+    time: datetime | None
+    id: Id
 
 
 class WriteCount(NamedTuple):
@@ -38,11 +56,12 @@ class TaskRepository(Protocol):
 
     async def get(self, task_id: UUID) -> Task | None: ...
 
-    async def update(self, task: Task) -> Task:
+    async def update(self, task: Task, *, seen: Task | None = None) -> Task:
         """Store the task's present values.
 
         Raises NotFound, or IllegalTransition when the stored status may not
-        become the new one (because somebody else changed it meanwhile).
+        become the new one (because somebody else changed it meanwhile). With
+        ``seen``, the task as it was read, also when anybody changed it since.
         """
         ...
 
@@ -50,11 +69,29 @@ class TaskRepository(Protocol):
         """Delete the task and its handoffs; no error if there is none."""
         ...
 
-    async def list_by_user(self, user_id: str, status: str | None = None) -> list[Task]:
-        """Tasks assigned to the user, earliest due date first, those without one last."""
+    async def list_by_user(
+        self,
+        user_id: str,
+        status: str | None = None,
+        *,
+        only_open: bool = False,
+        limit: int | None = None,
+        after: Place[UUID] | None = None,
+    ) -> list[Task]:
+        """Tasks assigned to the user, earliest due date first, those without one last.
+
+        ``only_open``: only those still to be done.
+        """
         ...
 
-    async def list_due_today(self, user_id: str) -> list[Task]:
+    async def list_due_today(
+        self,
+        user_id: str,
+        status: str | None = None,
+        *,
+        limit: int | None = None,
+        after: Place[UUID] | None = None,
+    ) -> list[Task]:
         """Open tasks of the user that are due on the present day of the team's time zone."""
         ...
 
@@ -72,6 +109,17 @@ class TaskRepository(Protocol):
         ...
 
 
+class ReminderClaim(NamedTuple):
+    """A handoff whose reminder the claimer is to send.
+
+    ``attempt`` is 1 the first time; more: an earlier claimer failed, or died,
+    perhaps after it had sent.
+    """
+
+    handoff: Handoff
+    attempt: int
+
+
 class HandoffRepository(Protocol):
     async def create(self, handoff: Handoff) -> Handoff:
         """Store a new handoff. Raises AlreadyExists, or NotFound if its task is not there."""
@@ -79,12 +127,30 @@ class HandoffRepository(Protocol):
 
     async def get(self, handoff_id: UUID) -> Handoff | None: ...
 
-    async def list_by_to_user(self, user_id: str) -> list[Handoff]:
-        """All handoffs to the user, completed ones too, earliest first."""
+    async def list_by_to_user(
+        self,
+        user_id: str,
+        *,
+        completed: bool | None = None,
+        limit: int | None = None,
+        after: Place[UUID] | None = None,
+    ) -> list[Handoff]:
+        """Handoffs to the user, earliest first: all, or only those (not) completed."""
         ...
 
     async def list_pending_reminders(self) -> list[Handoff]:
         """Open handoffs due within the lead time and not yet reminded of, earliest first."""
+        ...
+
+    async def claim_reminders(self, limit: int, lease: timedelta) -> list[ReminderClaim]:
+        """Hold pending reminders that nobody holds for ``lease``, earliest first; at most ``limit``.
+
+        Of several callers at once no two get the same one.
+        """
+        ...
+
+    async def postpone_reminder(self, handoff_id: UUID, until: datetime) -> None:
+        """Give a claimed reminder back, to be claimed by anybody after ``until``."""
         ...
 
     async def mark_reminded(self, handoff_id: UUID) -> bool:
@@ -128,12 +194,24 @@ class NoteRepository(Protocol):
         """
         ...
 
-    async def list_by_session(self, session_id: str) -> list[Note]:
-        """The session's notes, oldest first."""
+    async def list_by_session(
+        self,
+        session_id: str,
+        *,
+        user_id: str | None = None,
+        limit: int | None = None,
+        after: Place[UUID] | None = None,
+    ) -> list[Note]:
+        """The session's notes, oldest first: everybody's, or one user's."""
         ...
 
     async def list_by_user(
-        self, user_id: str, category: str | None = None, limit: int = 50
+        self,
+        user_id: str,
+        category: str | None = None,
+        limit: int = 50,
+        *,
+        after: Place[UUID] | None = None,
     ) -> list[Note]:
         """The user's notes, newest first."""
         ...
@@ -211,7 +289,9 @@ class SessionRepository(Protocol):
         """Delete sessions without activity for ``days`` days (at least 1); how many went."""
         ...
 
-    async def list_by_user(self, user_id: str) -> list[Session]:
+    async def list_by_user(
+        self, user_id: str, *, limit: int | None = None, after: Place[str] | None = None
+    ) -> list[Session]:
         """The user's sessions, most recently active first."""
         ...
 

@@ -2,7 +2,8 @@
 
 Three formats: ``plain`` for people, ``journald`` for systemd (a line begins with
 its syslog priority, https://www.freedesktop.org/software/systemd/man/latest/sd-daemon.html)
-and ``json`` (an object a line, times in UTC).
+and ``json`` (an object a line, times in UTC). A record made while a request is
+answered carries the request's id (``request_id``).
 """
 
 import json
@@ -11,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import quote
@@ -33,6 +35,8 @@ _PATTERNS = (
     (re.compile(r"(?i)(\bbearer\s+)[\w.~+/=-]{6,}"), rf"\1{MASK}"),
     (re.compile(r"\bsk-[\w-]{6,}"), MASK),
     (re.compile(r"\bx(?:ox[a-z]|app)-[\w.-]+"), MASK),
+    # Tokens of the API; also where one is cut off, or stands in Japanese text without a blank.
+    (re.compile(r"(?<![A-Za-z0-9_])nmk\.[A-Za-z0-9_.-]{6,}"), MASK),
 )
 
 # Everything that ends a line or steers a terminal; a tab is harmless.
@@ -42,6 +46,9 @@ _CONTROLS = {
 
 # JSON lets these stand, though some readers take them for the end of a line.
 _JSON_CONTROLS = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""What is being answered; every record that is made meanwhile carries it."""
 
 _secrets: set[str] = set()
 _secrets_pattern: re.Pattern[str] | None = None
@@ -153,13 +160,18 @@ def _renderer(name: str) -> Renderer:
 
 def _plain(record: logging.LogRecord, message: str, trace: str) -> str:
     time = datetime.fromtimestamp(record.created, UTC).astimezone().isoformat(" ", "seconds")
-    line = f"{time} {record.levelname:<8} {record.name}: {_masked_line(message)}"
+    line = f"{time} {record.levelname:<8} {record.name}:{_request()} {_masked_line(message)}"
     return "\n".join([line, *(f"  {_masked_line(part)}" for part in trace.splitlines())])
 
 
 def _journald(record: logging.LogRecord, message: str, trace: str) -> str:
     text = f"{message}\n{trace}" if trace else message
-    return f"<{_priority(record.levelno)}>{record.name}: {_masked_line(text)}"
+    return f"<{_priority(record.levelno)}>{record.name}:{_request()} {_masked_line(text)}"
+
+
+def _request() -> str:
+    current = request_id.get()
+    return "" if current is None else f" [{_masked_line(current)}]"
 
 
 def _json(record: logging.LogRecord, message: str, trace: str) -> str:
@@ -169,6 +181,8 @@ def _json(record: logging.LogRecord, message: str, trace: str) -> str:
         "logger": record.name,
         "message": message,
     }
+    if (current := request_id.get()) is not None:
+        fields["request_id"] = current
     if trace:
         fields["exception"] = trace
     return json.dumps(fields, ensure_ascii=False).translate(_JSON_CONTROLS)

@@ -118,6 +118,29 @@ class Settings(BaseSettings):
     openai_base_url: Annotated[str, AfterValidator(_server_url)] | None = None
     openai_api_key: SecretStr | None = None
 
+    api_host: str = "127.0.0.1"
+    api_port: Annotated[int, Field(ge=0, le=65535)] = 10000
+    """0: any that is free."""
+    api_tokens: SecretStr | None = None
+    """Tokens beside those in the database, one a line: see ``application.fixed_tokens``."""
+    api_max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 1024 * 1024
+
+    slack_mode: Annotated[Literal["off", "socket", "events"], LowerCase] | None = None
+    """None: see ``effective_slack_mode``."""
+    slack_bot_token: SecretStr | None = None
+    """A bot's token (xoxb-) or a user's (xoxp-)."""
+    slack_app_token: SecretStr | None = None
+    """For Socket Mode (xapp-)."""
+    slack_signing_secret: SecretStr | None = None
+    """For the Events API."""
+    slack_api_url: Annotated[str, AfterValidator(_server_url)] = "https://slack.com/api"
+
+    reminder_lead_minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60)] = 10
+    session_retention_days: Annotated[int, Field(ge=1, le=36500)] = 30
+    startup_timeout: Seconds = 60.0
+    """How long ``serve`` waits for the database before it gives up."""
+    slow_query_seconds: Seconds = 0.5
+
     log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], LowerCase] = (
         "info"
     )
@@ -131,6 +154,17 @@ class Settings(BaseSettings):
         if self.embedding_provider is not None:
             return self.embedding_provider
         return "openai" if self.openai_api_key or self.openai_base_url else "hashing"
+
+    @property
+    def effective_slack_mode(self) -> Literal["off", "socket", "events"]:
+        """The mode that is set; else what the secrets are for: an app token, or a signing secret."""
+        if self.slack_mode is not None:
+            return self.slack_mode
+        if self.slack_bot_token is None:
+            return "off"
+        if self.slack_app_token is not None:
+            return "socket"
+        return "events" if self.slack_signing_secret is not None else "off"
 
     @classmethod
     def settings_customise_sources(
@@ -176,8 +210,14 @@ def _sentence(error: ValidationError) -> str:
 
 
 def _register_secrets(settings: Settings) -> None:
-    if settings.openai_api_key is not None:
-        register_secret(settings.openai_api_key.get_secret_value())
+    for value in (
+        settings.openai_api_key,
+        settings.slack_bot_token,
+        settings.slack_app_token,
+        settings.slack_signing_secret,
+    ):
+        if value is not None:
+            register_secret(value.get_secret_value())
     for url in (settings.database_url, settings.database_owner_url):
         if url is not None:
             for secret in password_of(url.get_secret_value()):

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from nakamura_misaki.adapters.secondary.json_paging import page
+from nakamura_misaki.adapters.secondary.json_reminder_claims import ReminderClaims
 from nakamura_misaki.adapters.secondary.json_store import JsonStore, ids_with
 from nakamura_misaki.adapters.secondary.legacy_layout import HANDOFFS_FILE, TASKS_FILE
 from nakamura_misaki.adapters.secondary.legacy_work import handoff_entry, read_handoff
 from nakamura_misaki.domain.errors import AlreadyExists, InvalidInput, NotFound
 from nakamura_misaki.domain.handoff import REMINDER_LEAD, Handoff
-from nakamura_misaki.domain.repositories import WriteCount
+from nakamura_misaki.domain.repositories import Place, ReminderClaim, WriteCount
 from nakamura_misaki.domain.rules import utc_now
 
 
@@ -45,12 +47,37 @@ class JsonHandoffRepository:
     async def get(self, handoff_id: UUID) -> Handoff | None:
         return await self._store.read(lambda: _find(self._entries(), handoff_id))
 
-    async def list_by_to_user(self, user_id: str) -> list[Handoff]:
-        return [h for h in await self._by_time() if h.to_user_id == user_id]
+    async def list_by_to_user(
+        self,
+        user_id: str,
+        *,
+        completed: bool | None = None,
+        limit: int | None = None,
+        after: Place[UUID] | None = None,
+    ) -> list[Handoff]:
+        handoffs = [
+            handoff
+            for handoff in await self._by_time()
+            if handoff.to_user_id == user_id
+            and completed in (None, handoff.completed_at is not None)
+        ]
+        return page(handoffs, limit, after and (lambda h: (h.handoff_at, h.id) > after))
 
     async def list_pending_reminders(self) -> list[Handoff]:
         now = self._clock()
         return [h for h in await self._by_time() if h.is_reminder_due(now, self._lead)]
+
+    async def claim_reminders(self, limit: int, lease: timedelta) -> list[ReminderClaim]:
+        def claim() -> list[ReminderClaim]:
+            now = self._clock()
+            pending = [h for h in _handoffs(self._entries()) if h.is_reminder_due(now, self._lead)]
+            pending.sort(key=lambda handoff: (handoff.handoff_at, handoff.id))
+            return ReminderClaims(self._store).claim(pending, limit, now, now + lease)
+
+        return await self._store.write(claim)
+
+    async def postpone_reminder(self, handoff_id: UUID, until: datetime) -> None:
+        await self._store.write(lambda: ReminderClaims(self._store).postpone(handoff_id, until))
 
     async def mark_reminded(self, handoff_id: UUID) -> bool:
         def mark() -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from nakamura_misaki.adapters.secondary.json_paging import page
 from nakamura_misaki.adapters.secondary.json_store import JsonStore, ids_with
 from nakamura_misaki.adapters.secondary.legacy_layout import NOTES, note_path
 from nakamura_misaki.adapters.secondary.legacy_notes import (
@@ -30,7 +31,7 @@ from nakamura_misaki.domain.note import (
     Note,
     SearchAnswer,
 )
-from nakamura_misaki.domain.repositories import WriteCount
+from nakamura_misaki.domain.repositories import Place, WriteCount
 from nakamura_misaki.domain.rules import require_limit, require_line, require_text
 
 _RANK_CONSTANT = 60
@@ -84,12 +85,29 @@ class JsonNoteRepository:
             skipped={Leg.VECTOR: LegSkipped.NOT_STORED},
         )
 
-    async def list_by_session(self, session_id: str) -> list[Note]:
-        notes = [n for n in (await self._all()).values() if n.session_id == session_id]
-        return sorted(notes, key=lambda note: (note.created_at, note.id))
+    async def list_by_session(
+        self,
+        session_id: str,
+        *,
+        user_id: str | None = None,
+        limit: int | None = None,
+        after: Place[UUID] | None = None,
+    ) -> list[Note]:
+        notes = [
+            note
+            for note in (await self._all()).values()
+            if note.session_id == session_id and user_id in (None, note.user_id)
+        ]
+        notes.sort(key=_place)
+        return page(notes, limit, after and (lambda note: _place(note) > after))
 
     async def list_by_user(
-        self, user_id: str, category: str | None = None, limit: int = 50
+        self,
+        user_id: str,
+        category: str | None = None,
+        limit: int = 50,
+        *,
+        after: Place[UUID] | None = None,
     ) -> list[Note]:
         require_limit(limit)
         if category is not None:
@@ -99,7 +117,8 @@ class JsonNoteRepository:
             for note in (await self._all()).values()
             if note.user_id == user_id and category in (None, note.category)
         ]
-        return sorted(notes, key=lambda note: (note.created_at, note.id), reverse=True)[:limit]
+        notes.sort(key=_place, reverse=True)
+        return page(notes, limit, after and (lambda note: _place(note) < after))
 
     async def save_many(
         self, notes: Iterable[Note], embeddings: Sequence[Embedding] | None = None
@@ -248,6 +267,10 @@ class _NoteFiles:
         self.by_id[note.id] = note
         if note.source_key is not None:
             self.by_key[note.source_key] = note.id
+
+
+def _place(note: Note) -> Place[UUID]:
+    return Place(note.created_at, note.id)
 
 
 _NOTE_FIELDS = tuple(item.name for item in fields(Note))

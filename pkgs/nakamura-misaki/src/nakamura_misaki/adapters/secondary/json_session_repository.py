@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
+from nakamura_misaki.adapters.secondary.json_paging import page
 from nakamura_misaki.adapters.secondary.json_store import JsonStore
 from nakamura_misaki.adapters.secondary.legacy_layout import SESSIONS, sessions_path
 from nakamura_misaki.adapters.secondary.legacy_sessions import (
@@ -15,7 +16,7 @@ from nakamura_misaki.adapters.secondary.legacy_sessions import (
 )
 from nakamura_misaki.adapters.secondary.legacy_times import LOCAL_ZONE
 from nakamura_misaki.domain.errors import AlreadyExists, InvalidInput, NotFound
-from nakamura_misaki.domain.repositories import WriteCount
+from nakamura_misaki.domain.repositories import Place, WriteCount
 from nakamura_misaki.domain.rules import require_aware, utc_now
 from nakamura_misaki.domain.session import Session
 
@@ -80,11 +81,13 @@ class JsonSessionRepository:
 
         return await self._store.write(delete)
 
-    async def list_by_user(self, user_id: str) -> list[Session]:
+    async def list_by_user(
+        self, user_id: str, *, limit: int | None = None, after: Place[str] | None = None
+    ) -> list[Session]:
         sessions = [s for s in (await self._all()).values() if s.user_id == user_id]
         sessions.sort(key=lambda session: session.id)
         sessions.sort(key=lambda session: session.last_active_at, reverse=True)
-        return sessions
+        return page(sessions, limit, after and (lambda session: _is_behind(session, after)))
 
     async def create_many(self, sessions: Iterable[Session]) -> WriteCount:
         given = list(sessions)
@@ -141,6 +144,12 @@ class JsonSessionRepository:
                 self._store.save(path, files.entries[path])
             else:
                 self._store.remove(path)
+
+
+def _is_behind(session: Session, place: Place[str]) -> bool:
+    if session.last_active_at == place.time:
+        return session.id > place.id
+    return place.time is not None and session.last_active_at < place.time
 
 
 @dataclass(slots=True)

@@ -97,14 +97,17 @@ class JsonStore:
             if name.lower().endswith(".json") and reason_to_ignore(name) is None
         ]
 
-    def save(self, path: str, value: Any) -> None:
-        """Put ``value`` in place of what the file holds; only within ``write``."""
+    def save(self, path: str, value: Any, *, mode: int = 0o666) -> None:
+        """Put ``value`` in place of what the file holds; only within ``write``.
+
+        The file may be used by whom ``mode`` and the umask allow.
+        """
         target = self._directory / path
         target.parent.mkdir(parents=True, exist_ok=True)
         # A fixed name: under the exclusive lock whatever bears it was left by a crash.
         partial = target.with_name(f".{target.name}.tmp")
         data = document(value)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()

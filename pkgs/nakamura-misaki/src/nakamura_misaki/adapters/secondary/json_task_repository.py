@@ -1,11 +1,12 @@
 """Tasks in a JSON file: what ``STORAGE_BACKEND=json`` runs on."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from nakamura_misaki.adapters.secondary.json_paging import page
 from nakamura_misaki.adapters.secondary.json_store import JsonStore, ids_with
 from nakamura_misaki.adapters.secondary.legacy_layout import HANDOFFS_FILE, TASKS_FILE
 from nakamura_misaki.adapters.secondary.legacy_times import LOCAL_ZONE
@@ -16,7 +17,7 @@ from nakamura_misaki.domain.errors import (
     InvalidInput,
     NotFound,
 )
-from nakamura_misaki.domain.repositories import WriteCount
+from nakamura_misaki.domain.repositories import Place, WriteCount
 from nakamura_misaki.domain.rules import utc_now
 from nakamura_misaki.domain.task import Task, TaskStatus
 
@@ -50,7 +51,7 @@ class JsonTaskRepository:
     async def get(self, task_id: UUID) -> Task | None:
         return await self._store.read(lambda: _find(self._entries(), task_id))
 
-    async def update(self, task: Task) -> Task:
+    async def update(self, task: Task, *, seen: Task | None = None) -> Task:
         def update() -> Task:
             entries = self._entries()
             stored = _find(entries, task.id)
@@ -60,6 +61,8 @@ class JsonTaskRepository:
                 raise IllegalTransition(
                     f"a task that is {stored.status} can't become {task.status}."
                 )
+            if seen is not None and stored.updated_at != seen.updated_at:
+                raise IllegalTransition("The task was changed by somebody else meanwhile.")
             self._save(entries, task)
             return task
 
@@ -85,24 +88,40 @@ class JsonTaskRepository:
 
         await self._store.write(delete)
 
-    async def list_by_user(self, user_id: str, status: str | None = None) -> list[Task]:
+    async def list_by_user(
+        self,
+        user_id: str,
+        status: str | None = None,
+        *,
+        only_open: bool = False,
+        limit: int | None = None,
+        after: Place[UUID] | None = None,
+    ) -> list[Task]:
         wanted = None if status is None else TaskStatus.parse(status)
-        return [
-            task
-            for task in await self._by_due_time()
-            if task.assignee_user_id == user_id and wanted in (None, task.status)
-        ]
-
-    async def list_due_today(self, user_id: str) -> list[Task]:
-        today = self._clock().astimezone(self._time_zone).date()
-        return [
+        tasks = [
             task
             for task in await self._by_due_time()
             if task.assignee_user_id == user_id
-            and task.status in _OPEN
-            and task.due_at is not None
-            and task.due_at.astimezone(self._time_zone).date() == today
+            and wanted in (None, task.status)
+            and (not only_open or task.status in _OPEN)
         ]
+        return page(tasks, limit, after and (lambda task: _order(task) > _ordered(after)))
+
+    async def list_due_today(
+        self,
+        user_id: str,
+        status: str | None = None,
+        *,
+        limit: int | None = None,
+        after: Place[UUID] | None = None,
+    ) -> list[Task]:
+        today = self._clock().astimezone(self._time_zone).date()
+        tasks = [
+            task
+            for task in await self.list_by_user(user_id, status, only_open=True)
+            if task.due_at is not None and task.due_at.astimezone(self._time_zone).date() == today
+        ]
+        return page(tasks, limit, after and (lambda task: _order(task) > _ordered(after)))
 
     async def create_many(self, tasks: Iterable[Task]) -> WriteCount:
         given = list(tasks)
@@ -139,10 +158,7 @@ class JsonTaskRepository:
         return await self._store.read(lambda: _tasks(self._entries()))
 
     async def _by_due_time(self) -> list[Task]:
-        return sorted(
-            await self._all(),
-            key=lambda task: (task.due_at is None, task.due_at or task.created_at, task.id),
-        )
+        return sorted(await self._all(), key=_order)
 
     def _entries(self) -> dict[str, Any]:
         return self._store.load_object(TASKS_FILE)[0]
@@ -150,6 +166,14 @@ class JsonTaskRepository:
     def _save(self, entries: dict[str, Any], task: Task) -> None:
         entries[str(task.id)] = task_entry(task)
         self._store.save(TASKS_FILE, entries)
+
+
+def _order(task: Task) -> tuple[bool, datetime, UUID]:
+    return _ordered(Place(task.due_at, task.id))
+
+
+def _ordered(place: Place[UUID]) -> tuple[bool, datetime, UUID]:
+    return place.time is None, place.time or datetime.max.replace(tzinfo=UTC), place.id
 
 
 def _find(entries: dict[str, Any], task_id: UUID) -> Task | None:

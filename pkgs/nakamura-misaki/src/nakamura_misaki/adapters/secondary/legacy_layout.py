@@ -2,7 +2,8 @@
 
 ``sessions/user_<user>_sessions.json``, ``notes/<category>.json`` for the five
 categories, ``notes/note_<id>.json`` for all other notes, ``tasks.json`` and
-``handoffs.json``.
+``handoffs.json``. Beside them the JSON storage keeps what only the service needs
+(``SERVICE_FILES``), which is neither imported nor exported.
 """
 
 from hashlib import blake2b
@@ -14,6 +15,12 @@ NOTES = "notes"
 SESSIONS = "sessions"
 TASKS_FILE = "tasks.json"
 HANDOFFS_FILE = "handoffs.json"
+
+TOKENS_FILE = "api_tokens.json"
+IDEMPOTENCY_FILE = "idempotency_keys.json"
+INBOX_FILE = "inbox_events.json"
+REMINDER_CLAIMS_FILE = "reminder_claims.json"
+SERVICE_FILES = frozenset((TOKENS_FILE, IDEMPOTENCY_FILE, INBOX_FILE, REMINDER_CLAIMS_FILE))
 
 _LONGEST_NAME = 180
 

@@ -26,7 +26,11 @@ from nakamura_misaki.adapters.secondary.legacy_files import (
     walk,
 )
 from nakamura_misaki.adapters.secondary.legacy_json import parse
-from nakamura_misaki.adapters.secondary.legacy_layout import HANDOFFS_FILE, TASKS_FILE
+from nakamura_misaki.adapters.secondary.legacy_layout import (
+    HANDOFFS_FILE,
+    SERVICE_FILES,
+    TASKS_FILE,
+)
 from nakamura_misaki.adapters.secondary.legacy_manifest import MANIFEST_FILE, check_manifest
 from nakamura_misaki.adapters.secondary.legacy_notes import NoteReader, uuid_or_none
 from nakamura_misaki.adapters.secondary.legacy_sessions import looks_like_session, read_session
@@ -166,6 +170,8 @@ class LegacyDirectory:
         session = partial(read_session, time_zone=self._time_zone, modified_ns=modified_ns)
         if looks_like_session(value):
             return _read_all(path, Kind.SESSIONS, [(None, value)], session, version)
+        if name in SERVICE_FILES:
+            return SourceFile(path, ignored="the service's own; no part of the team's work")
         if name in (TASKS_FILE, HANDOFFS_FILE):
             return _read_work(path, name, value, version)
         if (name.startswith("user_") and name.endswith("_sessions.json")) or any(

@@ -16,8 +16,8 @@ from nakamura_misaki.adapters.secondary.postgresql_repository import (
 )
 from nakamura_misaki.domain.errors import NotFound
 from nakamura_misaki.domain.handoff import REMINDER_LEAD, Handoff
-from nakamura_misaki.domain.repositories import WriteCount
-from nakamura_misaki.domain.rules import utc_now
+from nakamura_misaki.domain.repositories import Place, ReminderClaim, WriteCount
+from nakamura_misaki.domain.rules import require_limit, utc_now
 from nakamura_misaki.infrastructure.database.manager import Connection, DatabaseManager
 
 _COLUMNS = (
@@ -36,13 +36,33 @@ _LIST = ", ".join(_COLUMNS)
 
 _INSERT = f"INSERT INTO handoffs (workspace_id, {_LIST}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 _GET = f"SELECT {_LIST} FROM handoffs WHERE workspace_id = $1 AND id = $2"
-_TO_USER = (
-    f"SELECT {_LIST} FROM handoffs WHERE workspace_id = $1 AND to_user_id = $2"
-    " ORDER BY handoff_at, id"
+_TO_USER, _TO_USER_AFTER = (
+    f"SELECT {_LIST} FROM handoffs WHERE workspace_id = $1 AND to_user_id = $2 AND {condition}"
+    " AND ($4::boolean IS NULL OR (completed_at IS NOT NULL) = $4)"
+    " ORDER BY handoff_at, id LIMIT $3"
+    for condition in ("true", "(handoff_at, id) > ($5, $6)")
 )
 _PENDING = (
     f"SELECT {_LIST} FROM handoffs WHERE workspace_id = $1 AND handoff_at <= $2"
     " AND reminded_at IS NULL AND completed_at IS NULL ORDER BY handoff_at, id"
+)
+# The rows are locked one by one, and each is looked at again once it is: of several claimers
+# none waits for another, and none gets what another has just claimed.
+_CLAIM = f"""
+WITH due AS (
+    SELECT id FROM handoffs
+    WHERE workspace_id = $1 AND handoff_at <= $2 AND reminded_at IS NULL AND completed_at IS NULL
+        AND (reminder_claimed_until IS NULL OR reminder_claimed_until <= $3)
+    ORDER BY handoff_at, id LIMIT $4 FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE handoffs SET reminder_claimed_until = $5, reminder_attempts = reminder_attempts + 1
+    WHERE workspace_id = $1 AND id IN (SELECT id FROM due)
+    RETURNING {_LIST}, reminder_attempts
+)
+SELECT * FROM claimed ORDER BY handoff_at, id"""
+_POSTPONE = (
+    "UPDATE handoffs SET reminder_claimed_until = $3"
+    " WHERE workspace_id = $1 AND id = $2 AND reminded_at IS NULL"
 )
 _PAGE = f"SELECT {_LIST} FROM handoffs WHERE workspace_id = $1 AND id > $2 ORDER BY id LIMIT $3"
 _HAS_TASK = (
@@ -92,14 +112,39 @@ class PostgreSQLHandoffRepository(PostgreSQLRepository):
         row = await self._run(lambda c: c.fetchrow(_GET, self._workspace_id, handoff_id))
         return None if row is None else _handoff(row)
 
-    async def list_by_to_user(self, user_id: str) -> list[Handoff]:
-        rows = await self._run(lambda c: c.fetch(_TO_USER, self._workspace_id, user_id))
+    async def list_by_to_user(
+        self,
+        user_id: str,
+        *,
+        completed: bool | None = None,
+        limit: int | None = None,
+        after: Place[UUID] | None = None,
+    ) -> list[Handoff]:
+        if limit is not None:
+            require_limit(limit)
+        statement = _TO_USER if after is None else _TO_USER_AFTER
+        arguments = (self._workspace_id, user_id, limit, completed, *(after or ()))
+        rows = await self._run(lambda c: c.fetch(statement, *arguments))
         return [_handoff(row) for row in rows]
 
     async def list_pending_reminders(self) -> list[Handoff]:
         until = self._clock() + self._lead
         rows = await self._run(lambda c: c.fetch(_PENDING, self._workspace_id, until))
         return [_handoff(row) for row in rows]
+
+    async def claim_reminders(self, limit: int, lease: timedelta) -> list[ReminderClaim]:
+        """As the port says.
+
+        A claim whose answer is lost with the connection is nobody's: it waits for
+        its lease to end, and what is claimed by the second attempt is something else.
+        """
+        now = self._clock()
+        arguments = (self._workspace_id, now + self._lead, now, limit, now + lease)
+        rows = await self._run(lambda c: c.fetch(_CLAIM, *arguments))
+        return [ReminderClaim(_handoff(row[:-1]), row["reminder_attempts"]) for row in rows]
+
+    async def postpone_reminder(self, handoff_id: UUID, until: datetime) -> None:
+        await self._run(lambda c: c.execute(_POSTPONE, self._workspace_id, handoff_id, until))
 
     async def mark_reminded(self, handoff_id: UUID) -> bool:
         return await self._mark_once("reminded_at", handoff_id)

@@ -22,7 +22,7 @@ from nakamura_misaki.adapters.secondary.postgresql_repository import (
 from nakamura_misaki.domain.embedding import Embedding
 from nakamura_misaki.domain.errors import AlreadyExists, EmbeddingFailed, InvalidInput
 from nakamura_misaki.domain.note import FoundNote, Leg, LegSkipped, Note, SearchAnswer
-from nakamura_misaki.domain.repositories import StoredEmbedding, WriteCount
+from nakamura_misaki.domain.repositories import Place, StoredEmbedding, WriteCount
 from nakamura_misaki.domain.rules import require_limit, require_line, require_text
 from nakamura_misaki.infrastructure.database.manager import Connection
 
@@ -66,17 +66,25 @@ WITH saved AS (
 )
 SELECT true FROM saved"""
 _GET = f"SELECT {_LIST} FROM notes WHERE workspace_id = $1 AND id = $2"
-_BY_SESSION = (
-    f"SELECT {_LIST} FROM notes WHERE workspace_id = $1 AND session_id = $2 ORDER BY created_at, id"
-)
-_BY_USER = (
-    f"SELECT {_LIST} FROM notes WHERE workspace_id = $1 AND user_id = $2"
-    " ORDER BY created_at DESC, id DESC LIMIT $3"
-)
-_BY_USER_AND_CATEGORY = (
-    f"SELECT {_LIST} FROM notes WHERE workspace_id = $1 AND user_id = $2 AND category = $4"
-    " ORDER BY created_at DESC, id DESC LIMIT $3"
-)
+
+
+def _of_session(condition: str) -> str:
+    return (
+        f"SELECT {_LIST} FROM notes WHERE workspace_id = $1 AND session_id = $2 AND {condition}"
+        " AND ($4::text IS NULL OR user_id = $4) ORDER BY created_at, id LIMIT $3"
+    )
+
+
+def _of_user(condition: str) -> str:
+    return (
+        f"SELECT {_LIST} FROM notes WHERE workspace_id = $1 AND user_id = $2 AND {condition}"
+        " AND ($4::text IS NULL OR category = $4) ORDER BY created_at DESC, id DESC LIMIT $3"
+    )
+
+
+# What follows a place, with the place itself ($5, $6) last among the arguments.
+_BY_SESSION, _BY_SESSION_AFTER = _of_session("true"), _of_session("(created_at, id) > ($5, $6)")
+_BY_USER, _BY_USER_AFTER = _of_user("true"), _of_user("(created_at, id) < ($5, $6)")
 _PAGE = f"SELECT {_LIST} FROM notes WHERE workspace_id = $1 AND id > $2 ORDER BY id LIMIT $3"
 _MERGE = merge_statement(
     "notes",
@@ -173,19 +181,32 @@ class PostgreSQLNoteRepository(PostgreSQLEmbeddingStore):
         legs = tuple(leg for leg in Leg if leg not in skipped)
         return SearchAnswer(map(_found, rows), legs=legs, skipped=skipped)
 
-    async def list_by_session(self, session_id: str) -> list[Note]:
-        rows = await self._run(lambda c: c.fetch(_BY_SESSION, self._workspace_id, session_id))
+    async def list_by_session(
+        self,
+        session_id: str,
+        *,
+        user_id: str | None = None,
+        limit: int | None = None,
+        after: Place[UUID] | None = None,
+    ) -> list[Note]:
+        if limit is not None:
+            require_limit(limit)
+        statement = _BY_SESSION if after is None else _BY_SESSION_AFTER
+        arguments = (self._workspace_id, session_id, limit, user_id, *(after or ()))
+        rows = await self._run(lambda c: c.fetch(statement, *arguments))
         return [_note(row) for row in rows]
 
     async def list_by_user(
-        self, user_id: str, category: str | None = None, limit: int = 50
+        self,
+        user_id: str,
+        category: str | None = None,
+        limit: int = 50,
+        *,
+        after: Place[UUID] | None = None,
     ) -> list[Note]:
         require_limit(limit)
-        arguments = [self._workspace_id, user_id, limit]
-        statement = _BY_USER
-        if category is not None:
-            statement = _BY_USER_AND_CATEGORY
-            arguments.append(category)
+        statement = _BY_USER if after is None else _BY_USER_AFTER
+        arguments = (self._workspace_id, user_id, limit, category, *(after or ()))
         rows = await self._run(lambda c: c.fetch(statement, *arguments))
         return [_note(row) for row in rows]
 

@@ -40,8 +40,8 @@ class PostgreSQLRepository:
         self._manager = manager
         self._workspace_id = workspace_id or manager.workspace_id
 
-    async def _run(self, operation: Operation[T]) -> T:
-        return await self._manager.run(operation, workspace_id=self._workspace_id)
+    async def _run(self, operation: Operation[T], name: str | None = None) -> T:
+        return await self._manager.run(operation, workspace_id=self._workspace_id, name=name)
 
     async def _insert(self, insert: str, get: str, row: Sequence[Any], what: str) -> None:
         """Insert one row, its id first. Raises AlreadyExists if the id is taken.
@@ -62,7 +62,7 @@ class PostgreSQLRepository:
                         return
                 raise AlreadyExists(f"There is a {what} {row[0]} already.") from None
 
-        await self._run(once)
+        await self._run(once, f"{what}.create")
 
     async def _merge(
         self,
@@ -91,7 +91,7 @@ class PostgreSQLRepository:
                 new, updated = await connection.fetchrow(merge, self._workspace_id)
                 return new, updated
 
-        return await self._run(staged)
+        return await self._run(staged, f"{table}.merge")
 
     async def _find_ids(self, table: str, digits: str) -> list[UUID]:
         rows = await self._run(
@@ -102,7 +102,8 @@ class PostgreSQLRepository:
                 self._workspace_id,
                 digits,
                 NAMED,
-            )
+            ),
+            f"{table}.find_ids",
         )
         return [row["id"] for row in rows]
 

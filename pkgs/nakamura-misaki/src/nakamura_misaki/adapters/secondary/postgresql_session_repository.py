@@ -13,8 +13,8 @@ from nakamura_misaki.adapters.secondary.postgresql_repository import (
     restored,
 )
 from nakamura_misaki.domain.errors import InvalidInput, NotFound
-from nakamura_misaki.domain.repositories import WriteCount
-from nakamura_misaki.domain.rules import require_aware, utc_now
+from nakamura_misaki.domain.repositories import Place, WriteCount
+from nakamura_misaki.domain.rules import require_aware, require_limit, utc_now
 from nakamura_misaki.domain.session import Session
 from nakamura_misaki.infrastructure.database.manager import DatabaseManager
 
@@ -44,7 +44,13 @@ _DELETE_INACTIVE = (
 )
 _BY_USER = (
     f"SELECT {_LIST} FROM sessions WHERE workspace_id = $1 AND user_id = $2"
-    " ORDER BY last_active_at DESC, id"
+    " ORDER BY last_active_at DESC, id LIMIT $3"
+)
+# The index knows the first condition; the second is for those active at the very same moment.
+_BY_USER_AFTER = (
+    f"SELECT {_LIST} FROM sessions WHERE workspace_id = $1 AND user_id = $2"
+    " AND last_active_at <= $4 AND (last_active_at < $4 OR id > $5)"
+    " ORDER BY last_active_at DESC, id LIMIT $3"
 )
 _PAGE = f"SELECT {_LIST} FROM sessions WHERE workspace_id = $1 AND id > $2 ORDER BY id LIMIT $3"
 _MERGE = merge_statement(
@@ -93,8 +99,14 @@ class PostgreSQLSessionRepository(PostgreSQLRepository):
         )
         return deleted
 
-    async def list_by_user(self, user_id: str) -> list[Session]:
-        rows = await self._run(lambda c: c.fetch(_BY_USER, self._workspace_id, user_id))
+    async def list_by_user(
+        self, user_id: str, *, limit: int | None = None, after: Place[str] | None = None
+    ) -> list[Session]:
+        if limit is not None:
+            require_limit(limit)
+        statement = _BY_USER if after is None else _BY_USER_AFTER
+        arguments = (self._workspace_id, user_id, limit, *(after or ()))
+        rows = await self._run(lambda c: c.fetch(statement, *arguments))
         return [_session(row) for row in rows]
 
     async def create_many(self, sessions: Iterable[Session]) -> WriteCount:

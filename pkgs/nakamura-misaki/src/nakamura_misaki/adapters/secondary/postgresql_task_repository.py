@@ -14,8 +14,8 @@ from nakamura_misaki.adapters.secondary.postgresql_repository import (
     restored,
 )
 from nakamura_misaki.domain.errors import IllegalTransition, NotFound
-from nakamura_misaki.domain.repositories import WriteCount
-from nakamura_misaki.domain.rules import utc_now
+from nakamura_misaki.domain.repositories import Place, WriteCount
+from nakamura_misaki.domain.rules import require_limit, utc_now
 from nakamura_misaki.domain.task import Task, TaskStatus
 from nakamura_misaki.infrastructure.database.manager import Connection, DatabaseManager
 
@@ -37,25 +37,37 @@ _INSERT = f"INSERT INTO tasks (workspace_id, {_LIST}) VALUES ($1, $2, $3, $4, $5
 _GET = f"SELECT {_LIST} FROM tasks WHERE workspace_id = $1 AND id = $2"
 _UPDATE = (
     "UPDATE tasks SET (" + ", ".join(_COLUMNS[1:]) + ") = ($3, $4, $5, $6, $7, $8, $9, $10, $11)"
-    " WHERE workspace_id = $1 AND id = $2 AND status = ANY($12) RETURNING true"
+    " WHERE workspace_id = $1 AND id = $2 AND status = ANY($12)"
+    " AND ($13::timestamptz IS NULL OR updated_at = $13) RETURNING true"
 )
 _DELETE = "DELETE FROM tasks WHERE workspace_id = $1 AND id = $2"
-_BY_USER = (
-    f"SELECT {_LIST} FROM tasks WHERE workspace_id = $1 AND assignee_user_id = $2"
-    " ORDER BY due_at NULLS LAST, id"
-)
-_BY_USER_AND_STATUS = (
-    f"SELECT {_LIST} FROM tasks WHERE workspace_id = $1 AND assignee_user_id = $2 AND status = $3"
-    " ORDER BY due_at NULLS LAST, id"
-)
-_DUE_BETWEEN = (
-    f"SELECT {_LIST} FROM tasks WHERE workspace_id = $1 AND assignee_user_id = $2"
-    " AND due_at >= $3 AND due_at < $4 AND status IN ('pending', 'in_progress')"
-    " ORDER BY due_at, id"
-)
+_STATUS_WANTED = "status = ANY($4)"
+
+
+def _of_user(condition: str) -> str:
+    return (
+        f"SELECT {_LIST} FROM tasks WHERE workspace_id = $1 AND assignee_user_id = $2 AND {condition}"
+        f" AND {_STATUS_WANTED} ORDER BY due_at NULLS LAST, id LIMIT $3"
+    )
+
+
+def _of_any_status(statement: str) -> str:
+    """The same statement where $4 is NULL: looked at once, and not in every row."""
+    return statement.replace(_STATUS_WANTED, "$4::text[] IS NULL")
+
+
+_BY_USER = _of_user("true")
+# Three statements and not one condition with OR: each is one range of the index, in its order.
+_BY_USER_AFTER_DUE = f"""
+({_of_user("(due_at, id) > ($5, $6)")}) UNION ALL ({_of_user("due_at IS NULL")})
+ORDER BY due_at NULLS LAST, id LIMIT $3"""
+_BY_USER_AFTER_UNDATED = _of_user("due_at IS NULL AND id > $5")
+_DUE_BETWEEN = _of_user("due_at >= $5 AND due_at < $6")
+_DUE_BETWEEN_AFTER = _of_user("due_at < $6 AND due_at >= $5 AND (due_at, id) > ($7, $8)")
 _PAGE = f"SELECT {_LIST} FROM tasks WHERE workspace_id = $1 AND id > $2 ORDER BY id LIMIT $3"
 _MERGE = merge_statement("tasks", _COLUMNS, newer="excluded.updated_at > known.updated_at")
 
+_OPEN = (TaskStatus.PENDING, TaskStatus.IN_PROGRESS)
 _STATUSES = {status.value: status for status in TaskStatus}
 _row: Callable[[Task], tuple[Any, ...]] = attrgetter(*_COLUMNS)  # a TaskStatus is its text
 _task = restored(Task, _COLUMNS, status=_STATUSES.__getitem__)
@@ -89,14 +101,19 @@ class PostgreSQLTaskRepository(PostgreSQLRepository):
         row = await self._run(lambda c: c.fetchrow(_GET, self._workspace_id, task_id))
         return None if row is None else _task(row)
 
-    async def update(self, task: Task) -> Task:
+    async def update(self, task: Task, *, seen: Task | None = None) -> Task:
         allowed = _ALLOWED_BEFORE[task.status]
+        arguments = (*_row(task), allowed, None if seen is None else seen.updated_at)
 
         async def store(connection: Connection) -> Task:
-            if not await connection.fetchval(_UPDATE, self._workspace_id, *_row(task), allowed):
+            if not await connection.fetchval(_UPDATE, self._workspace_id, *arguments):
                 stored = await connection.fetchrow(_GET, self._workspace_id, task.id)
                 if stored is None:
                     raise NotFound(f"There is no task {task.id}.")
+                if seen is not None and _task(stored) == task:
+                    return task  # an earlier attempt's, whose answer was lost
+                if stored["status"] in allowed:
+                    raise IllegalTransition("The task was changed by somebody else meanwhile.")
                 raise IllegalTransition(
                     f"The task is {stored['status']} by now and can't become {task.status}."
                 )
@@ -107,24 +124,48 @@ class PostgreSQLTaskRepository(PostgreSQLRepository):
     async def delete(self, task_id: UUID) -> None:
         await self._run(lambda c: c.execute(_DELETE, self._workspace_id, task_id))
 
-    async def list_by_user(self, user_id: str, status: str | None = None) -> list[Task]:
-        if status is None:
-            rows = await self._run(lambda c: c.fetch(_BY_USER, self._workspace_id, user_id))
-        else:
-            wanted = TaskStatus.parse(status).value
-            rows = await self._run(
-                lambda c: c.fetch(_BY_USER_AND_STATUS, self._workspace_id, user_id, wanted)
-            )
+    async def list_by_user(
+        self,
+        user_id: str,
+        status: str | None = None,
+        *,
+        only_open: bool = False,
+        limit: int | None = None,
+        after: Place[UUID] | None = None,
+    ) -> list[Task]:
+        if limit is not None:
+            require_limit(limit)
+        arguments: tuple[Any, ...] = (user_id, limit, _wanted(status, only_open=only_open))
+        statement = _BY_USER
+        if after is not None and after.time is not None:
+            statement = _BY_USER_AFTER_DUE
+            arguments += after
+        elif after is not None:
+            statement = _BY_USER_AFTER_UNDATED
+            arguments += (after.id,)
+        if arguments[2] is None:
+            statement = _of_any_status(statement)
+        rows = await self._run(lambda c: c.fetch(statement, self._workspace_id, *arguments))
         return [_task(row) for row in rows]
 
-    async def list_due_today(self, user_id: str) -> list[Task]:
+    async def list_due_today(
+        self,
+        user_id: str,
+        status: str | None = None,
+        *,
+        limit: int | None = None,
+        after: Place[UUID] | None = None,
+    ) -> list[Task]:
+        if limit is not None:
+            require_limit(limit)
         today = self._clock().astimezone(self._time_zone).date()
         # Midnight to midnight by the wall clock: 23 or 25 hours where summer time begins or ends.
         start = datetime.combine(today, time(), self._time_zone)
         end = datetime.combine(today + timedelta(days=1), time(), self._time_zone)
-        rows = await self._run(
-            lambda c: c.fetch(_DUE_BETWEEN, self._workspace_id, user_id, start, end)
-        )
+        wanted = _wanted(status, only_open=True)
+        statement = _DUE_BETWEEN if after is None else _DUE_BETWEEN_AFTER
+        arguments = (self._workspace_id, user_id, limit, wanted, start, end, *(after or ()))
+        rows = await self._run(lambda c: c.fetch(statement, *arguments))
         return [_task(row) for row in rows]
 
     async def create_many(self, tasks: Iterable[Task]) -> WriteCount:
@@ -138,3 +179,11 @@ class PostgreSQLTaskRepository(PostgreSQLRepository):
     async def stream(self) -> AsyncIterator[Task]:
         async for row in self._pages(_PAGE, ("id",), UUID(int=0)):
             yield _task(row)
+
+
+def _wanted(status: str | None, *, only_open: bool) -> list[str] | None:
+    """Which statuses to list; None: all. Raises InvalidInput for an unknown one."""
+    if status is None:
+        return [*_OPEN] if only_open else None
+    wanted = TaskStatus.parse(status)
+    return [] if only_open and wanted not in _OPEN else [wanted]

@@ -36,6 +36,7 @@ _GAVE_UP = (
     pg.QueryCanceledError,
     pg.ReadOnlySQLTransactionError,
     pg.InsufficientResourcesError,  # class 53: a full disk, no memory
+    pg.ObjectNotInPrerequisiteStateError,  # such as a database that takes no connections
 )
 _REFUSED = (
     pg.InvalidAuthorizationSpecificationError,

@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import functools
+import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -20,11 +23,13 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 
 from nakamura_misaki.infrastructure.database.errors import (
     domain_error,
+    driver_error,
     is_connection_lost,
     is_transient,
 )
 from nakamura_misaki.infrastructure.database.pool import SteadyQueuePool
 from nakamura_misaki.infrastructure.database.vector_codec import set_vector_codec
+from nakamura_misaki.infrastructure.observing import QueryObserver
 
 Connection: TypeAlias = Any
 """An asyncpg connection (asyncpg ships no types)."""
@@ -35,15 +40,18 @@ Operation: TypeAlias = Callable[[Connection], Awaitable[T]]
 MAX_RETRIES = 3
 WORKSPACE_SETTING = "nakamura_misaki.workspace_id"
 
+_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
 
 @dataclass(frozen=True, slots=True)
 class PoolStatus:
-    """Connections of the pool at one moment."""
+    """Connections of the pool at one moment, and how many callers wait for one."""
 
     pool_size: int
     max_overflow: int
     opened: int
     in_use: int
+    waiting: int
 
 
 @dataclass(slots=True)
@@ -87,8 +95,10 @@ class DatabaseManager:
         statement_timeout: float = 60.0,
         workspace_id: str = "default",
         application_name: str = "nakamura-misaki",
+        observer: QueryObserver | None = None,
     ) -> None:
         self.workspace_id = workspace_id
+        self._observer = observer
         self._max_overflow = max_overflow
         self._engine = create_async_engine(
             make_url(database_url),
@@ -101,12 +111,15 @@ class DatabaseManager:
             connect_args={
                 "timeout": connect_timeout,
                 # For a server that is gone without a word; one that is there ends statements itself.
-                "command_timeout": statement_timeout + 15,
+                "command_timeout": statement_timeout + min(15.0, statement_timeout / 2),
                 "server_settings": {
                     "application_name": application_name,
                     "jit": "off",  # it compiles longer than any of these statements runs
                     "timezone": "UTC",
                     "statement_timeout": f"{statement_timeout:.3f}s",
+                    # A statement whose caller is gone is ended, also where the request to cancel
+                    # it came too early to hit it.
+                    "client_connection_check_interval": "2s",
                     "lock_timeout": f"{min(10.0, statement_timeout):.3f}s",
                     "idle_in_transaction_session_timeout": f"{statement_timeout:.3f}s",
                     WORKSPACE_SETTING: workspace_id,
@@ -139,6 +152,7 @@ class DatabaseManager:
             max_overflow=self._max_overflow,
             opened=pool.size() + pool.overflow(),
             in_use=pool.checkedout(),
+            waiting=pool.waiting(),
         )
 
     async def close(self) -> None:
@@ -148,8 +162,12 @@ class DatabaseManager:
         """
         await self._engine.dispose()
 
-    async def run(self, operation: Operation[T], *, workspace_id: str | None = None) -> T:
+    async def run(
+        self, operation: Operation[T], *, workspace_id: str | None = None, name: str | None = None
+    ) -> T:
         """Run one operation on a connection of the workspace; its result.
+
+        ``name`` is what the observer hears of it (default: see ``operation_name``).
 
         Outside ``transaction()`` every statement commits by itself, and the
         operation is run again (up to three times, with exponential backoff and
@@ -160,6 +178,8 @@ class DatabaseManager:
         """
         workspace = workspace_id or self.workspace_id
         current = self._open_transaction()
+        if self._observer is not None:
+            operation = _observed(operation, name or operation_name(operation), self._observer)
         try:
             if current is not None:
                 async with current.lock:
@@ -169,7 +189,7 @@ class DatabaseManager:
             try:
                 return await self._attempt(operation, workspace)
             except Exception as error:
-                if not is_transient(error):
+                if not _is_worth_another(error):
                     raise
             return await self._again(lambda: self._attempt(operation, workspace))
         except Exception as error:
@@ -188,7 +208,7 @@ class DatabaseManager:
             try:
                 return await attempt()
             except Exception as error:
-                if self._open_transaction() is not None or not is_transient(_root(error)):
+                if self._open_transaction() is not None or not _is_worth_another(error):
                     raise
             return await self._again(attempt)
         except Exception as error:
@@ -242,7 +262,14 @@ class DatabaseManager:
         return result
 
     async def _lend(self, workspace: str) -> ConnectionPoolEntry:
-        entry = await self.pool.lend()
+        if self._observer is None:
+            entry = await self.pool.lend()
+        else:
+            started = time.perf_counter()
+            try:
+                entry = await self.pool.lend()
+            finally:
+                self._observer.waited(time.perf_counter() - started)
         try:
             await _bind(entry.driver_connection, entry.info, workspace)
         except BaseException as error:
@@ -259,7 +286,7 @@ class DatabaseManager:
 
     async def _again(self, attempt: Callable[[], Awaitable[T]]) -> T:
         async for trial in AsyncRetrying(
-            retry=retry_if_exception(lambda error: is_transient(_root(error))),
+            retry=retry_if_exception(_is_worth_another),
             stop=stop_after_attempt(MAX_RETRIES),
             wait=wait_random_exponential(multiplier=0.25, max=2.0),
             reraise=True,
@@ -304,12 +331,48 @@ class DatabaseManager:
         return None if current is None or current.has_ended else current
 
 
+def operation_name(operation: Operation[Any]) -> str:
+    """``task.get`` for what stands in ``PostgreSQLTaskRepository.get``."""
+    code = getattr(operation, "__code__", None)
+    return "other" if code is None else _name_of(code.co_qualname)
+
+
+@functools.cache
+def _name_of(qualified: str) -> str:
+    owner, _, rest = qualified.partition(".")
+    method = rest.partition(".")[0].lstrip("_")
+    if not method or method == "<locals>":
+        return owner.lstrip("_")
+    kind = owner.removeprefix("PostgreSQL").removesuffix("Repository") or "repository"
+    return f"{_CAPITAL.sub('_', kind).lower()}.{method}"
+
+
+def _observed(operation: Operation[T], name: str, observer: QueryObserver) -> Operation[T]:
+    async def timed(connection: Connection) -> T:
+        started = time.perf_counter()
+        failed = True
+        try:
+            result = await operation(connection)
+            failed = False
+            return result
+        finally:
+            observer.queried(name, time.perf_counter() - started, failed=failed)
+
+    return timed
+
+
 async def _bind(driver: Connection, info: Any, workspace: str) -> None:
     """Switch a connection to the workspace, unless ``info``, its pool entry's, says it is there."""
     if info.get("workspace_id") != workspace:
         info["workspace_id"] = None
         await driver.execute("SELECT set_config($1, $2, false)", WORKSPACE_SETTING, workspace)
         info["workspace_id"] = workspace
+
+
+def _is_worth_another(error: BaseException) -> bool:
+    """Whether to run it again. A server that gave no answer in its time was waited for enough."""
+    root = _root(error)
+    return is_transient(root) and not isinstance(driver_error(root), TimeoutError)
 
 
 def _root(error: BaseException) -> BaseException:

@@ -53,6 +53,10 @@ class SteadyQueuePool(AsyncAdaptedQueuePool):
     def checkedout(self) -> int:
         return self._core_size + self._overflow - self._pool.qsize()
 
+    def waiting(self) -> int:
+        """How many callers of ``lend`` wait for a connection to come free."""
+        return sum(not waiter.done() for waiter in self._waiters)
+
     def recreate(self) -> "SteadyQueuePool":
         return self.__class__(
             self._creator,

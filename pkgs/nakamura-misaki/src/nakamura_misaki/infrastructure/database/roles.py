@@ -20,6 +20,9 @@ RUNTIME_TABLES = (
     "note_embeddings",
     "embedding_models",
     "note_common_terms",
+    "api_tokens",
+    "idempotency_keys",
+    "inbox_events",
 )
 
 

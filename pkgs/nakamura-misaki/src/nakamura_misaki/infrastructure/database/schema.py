@@ -18,6 +18,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -101,6 +102,9 @@ handoffs = Table(
     _time("reminded_at", nullable=True),
     _time("completed_at", nullable=True),
     _time("created_at"),
+    # Who sends the reminder holds the handoff until then; how often that was tried.
+    _time("reminder_claimed_until", nullable=True),
+    Column("reminder_attempts", Integer, nullable=False, server_default="0"),
     ForeignKeyConstraint(
         ["workspace_id", "task_id"], ["tasks.workspace_id", "tasks.id"], ondelete="CASCADE"
     ),
@@ -212,10 +216,72 @@ note_common_terms = Table(
     Column("note_count", Integer, nullable=False),
 )
 
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("workspace_id", Text, primary_key=True),
+    Column("id", Uuid, primary_key=True),
+    _text("name"),
+    Column("secret_hash", LargeBinary, nullable=False),
+    _text("user_id", nullable=True),
+    _time("created_at"),
+    _time("expires_at", nullable=True),
+    _time("revoked_at", nullable=True),
+    _time("last_used_at", nullable=True),
+    CheckConstraint("length(secret_hash) = 32", name="secret_hash_is_sha256"),
+    Index(
+        "uq_api_tokens_name",
+        "workspace_id",
+        "name",
+        unique=True,
+        postgresql_where=text("revoked_at IS NULL"),
+    ),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("workspace_id", Text, primary_key=True),
+    Column("scope", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("entity_id", Uuid, nullable=False),
+    _time("created_at"),
+    Column("status", Integer),
+    Column("body", LargeBinary),
+    _text("location", nullable=True),
+    CheckConstraint("(status IS NULL) = (body IS NULL)", name="status_with_body"),
+    Index("ix_idempotency_keys_created", "workspace_id", "created_at"),
+)
+
+inbox_events = Table(
+    "inbox_events",
+    metadata,
+    Column("workspace_id", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("body", JSONB),
+    Column("entity_id", Uuid, nullable=False),
+    _time("received_at"),
+    _time("claimed_until"),
+    Column("attempts", Integer, nullable=False, server_default="1"),
+    _time("handled_at", nullable=True),
+    CheckConstraint("body IS NOT NULL OR handled_at IS NOT NULL", name="body_until_handled"),
+    Index("ix_inbox_events_received", "workspace_id", "received_at"),
+    Index(
+        "ix_inbox_events_unfinished",
+        "workspace_id",
+        "claimed_until",
+        postgresql_where=text("handled_at IS NULL"),
+    ),
+)
+
 __all__ = [
     "HalfVector",
+    "api_tokens",
     "embedding_models",
     "handoffs",
+    "idempotency_keys",
+    "inbox_events",
     "metadata",
     "note_common_terms",
     "note_embeddings",

@@ -11,9 +11,9 @@ from nakamura_misaki.adapters.primary.cli.output import (
     safe,
     styled,
 )
-from nakamura_misaki.adapters.primary.cli.passage import passage
 from nakamura_misaki.adapters.primary.cli.render import Times, found_note_json
 from nakamura_misaki.application.lookup import short_id
+from nakamura_misaki.application.passage import passage
 from nakamura_misaki.domain.note import FoundNote, Leg, LegSkipped, SearchAnswer
 
 if TYPE_CHECKING:

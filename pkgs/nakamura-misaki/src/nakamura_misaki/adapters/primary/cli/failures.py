@@ -18,6 +18,7 @@ EXIT_CODES = (
     (6, "the database can't be reached"),
     (7, "the database's schema is not this release's: run init-db"),
     (8, "no vector could be had from the embedder"),
+    (9, "a message could not be delivered; a later run tries again"),
     (70, "an error nobody foresaw: --debug shows where"),
     (130, "interrupted (Ctrl-C)"),
 )

@@ -30,7 +30,9 @@ def handoff() -> None:
 @handoff.command()
 @click.argument("progress", type=TEXT_OR_STDIN)
 @click.option("--to", metavar="USER", type=TEXT, required=True, help="Who takes over.")
-@click.option("--at", metavar="TIME", type=TEXT, required=True, help="When.")
+@click.option(
+    "--at", metavar="TIME", type=TEXT, required=True, help="When: a time, or words such as 明日9時."
+)
 @click.option("--task", "task_id", metavar="ID", type=TEXT, help="The task that is handed over.")
 @click.option(
     "--next", "next_steps", metavar="TEXT", type=TEXT_OR_STDIN, default="", help="What comes next."

@@ -37,7 +37,11 @@ _SECTIONS = {
         "export": f"{_HERE}.transfer:export",
     },
     "Operate": {
+        "serve": f"{_HERE}.serve:serve",
+        "token": f"{_HERE}.tokens:token",
         "doctor": f"{_HERE}.operations:doctor",
+        "remind": f"{_HERE}.jobs:remind",
+        "prune": f"{_HERE}.jobs:prune",
         "embed-pending": f"{_HERE}.operations:embed_pending",
         "maintain": f"{_HERE}.operations:maintain",
         "embedded": f"{_HERE}.embedded:embedded",

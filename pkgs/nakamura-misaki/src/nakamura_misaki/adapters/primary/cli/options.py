@@ -91,7 +91,7 @@ def user_option(help_text: str) -> Callable[[F], F]:
 
 
 def parse_time(text: str, zone: "ZoneInfo", *, end_of_day: bool = False) -> datetime:
-    """A point in time from ISO 8601; in the team's time zone when it names none.
+    """A point in time from ISO 8601 or words (明日15時); in the team's time zone when it names none.
 
     A date alone is refused, or with ``end_of_day`` means that day's 23:59.
     Raises InvalidInput, also for a local time that a change of clocks left out.
@@ -99,9 +99,7 @@ def parse_time(text: str, zone: "ZoneInfo", *, end_of_day: bool = False) -> date
     try:
         time = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise InvalidInput(
-            f"{text!r} is no time; write it like 2026-10-15T15:00 or 2026-10-15T15:00+09:00."
-        ) from None
+        return _spoken_time(text, zone, end_of_day=end_of_day)
     if _is_day(text):
         if not end_of_day:
             raise InvalidInput(f"{text!r} is a day; give the time, too, like {text.strip()}T15:00.")
@@ -116,6 +114,23 @@ def parse_time(text: str, zone: "ZoneInfo", *, end_of_day: bool = False) -> date
     except OverflowError:
         raise InvalidInput(f"{text!r} lies beyond the years that can be stored.") from None
     return local
+
+
+def _spoken_time(text: str, zone: "ZoneInfo", *, end_of_day: bool) -> datetime:
+    from nakamura_misaki.application.time_expressions import read_time
+
+    try:
+        found = read_time(text, datetime.now(zone))
+    except InvalidInput:
+        raise InvalidInput(
+            f"{text!r} is no time; write it like 2026-10-15T15:00, 2026-10-15T15:00+09:00,"
+            " 明日15時 or tomorrow 3pm."
+        ) from None
+    if found.has_time:
+        return found.at
+    if not end_of_day:
+        raise InvalidInput(f"{text!r} is a day; give the time, too, like {text.strip()} 15:00.")
+    return found.at.replace(hour=23, minute=59)
 
 
 def _is_day(text: str) -> bool:

@@ -32,7 +32,12 @@ def task() -> None:
 
 @task.command()
 @click.argument("title", type=TEXT_OR_STDIN)
-@click.option("--due", metavar="TIME", type=TEXT, help="When it is to be done.")
+@click.option(
+    "--due",
+    metavar="TIME",
+    type=TEXT,
+    help="When it is to be done: a date, a time, or words such as 明日15時.",
+)
 @click.option(
     "--for", "assignee", metavar="USER", type=TEXT, help="Who is to do it. [default: you]"
 )

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 MAX_LINES = 4
@@ -38,6 +38,25 @@ def passage(content: str, query: str) -> list[Line]:
         )
         lines = lines[start : start + MAX_LINES]
     return [_shortened(line) for line in lines]
+
+
+def coverage(lines: Iterable[Line], query: str) -> float:
+    """How much of the query's words stands in the lines of a passage, from 0 to 1.
+
+    By characters, hiragana left out as it is mostly grammar. 0 for a query of nothing else.
+    """
+    asked = _folded(query)[0]
+    counted = {at for run in _RUNS.finditer(asked) for at in range(*run.span())}
+    counted -= {at for at in counted if _script(asked[at]) == "hiragana"}
+    matched: set[int] = set()
+    words = {_folded(text[a:b])[0] for text, spans in lines for a, b in spans}
+    # Half of a character such as ㍻ is a match without a place of its own.
+    for word in filter(None, words):
+        at = asked.find(word)
+        while at >= 0:
+            matched.update(range(at, at + len(word)))
+            at = asked.find(word, at + len(word))
+    return len(matched & counted) / len(counted) if counted else 0.0
 
 
 def _words(query: str) -> dict[str, set[str]]:
