@@ -6,7 +6,7 @@ WORKERS ?= 2
 EXAMPLES ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-search bench-service fuzz format clean environment-demo environment-dev
+.PHONY: help demo test check bench bench-search bench-search-scale bench-service fuzz format clean environment-demo environment-dev
 # Two targets named at once share the environment, and their output is read in order.
 .NOTPARALLEL:
 
@@ -34,6 +34,9 @@ check: environment-dev ## formatting, lint, types, and which layer may import wh
 
 bench-search: environment-dev ## measure search quality on the golden set beside BM25, ILIKE and others
 	@$(PY) tests/performance/bench_golden.py $(ARGS)
+
+bench-search-scale: environment-dev ## measure what a search costs from 1,000 to 200,000 notes, and by which plan
+	@$(PY) tests/performance/bench_search_scale.py $(ARGS)
 
 bench: environment-dev ## measure against the baselines
 	@$(PY) tests/performance/bench.py $(ARGS)

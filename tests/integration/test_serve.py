@@ -226,7 +226,7 @@ def test_vectors_of_another_model_are_one_sentence(tmp_path: Path, database_url:
     code, error = refusal(tmp_path, DATABASE_URL=database_url)
     assert code == 5
     assert "hashing-v1@64" in error
-    assert error.endswith("nakamura-misaki embed-pending --switch-model")
+    assert error.endswith("nakamura-misaki reembed")
 
 
 def test_rollback_to_json_files_serves(tmp_path: Path) -> None:

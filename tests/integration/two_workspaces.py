@@ -65,6 +65,10 @@ async def fill(manager: DatabaseManager, workspace: str, person: str, task_id: U
             f" claimed_until) VALUES ('{workspace}', '{person}', '{{}}', gen_random_uuid(),"
             " now(), now())"
         )
+        await connection.execute(
+            "INSERT INTO spare_embeddings SELECT workspace_id, model, text_hash, embedding, now()"
+            " FROM note_embeddings LIMIT 1"
+        )
 
     await manager.run(rest, workspace_id=workspace)
     return many[0].id

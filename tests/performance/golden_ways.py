@@ -17,7 +17,7 @@ from performance.golden_set import GoldenSet
 from performance.stage import Stage
 
 # What a search gives back is the fused rank, which says nothing about how well the best one fits.
-_WORDS_SCORES = "SELECT note_id, score FROM nakamura_misaki_words($1, NULL, $2)"
+_WORDS_SCORES = "SELECT note_id, score FROM nakamura_misaki_words_among($1, NULL, $2, NULL, NULL)"
 _NEAREST = "SELECT note_id, 1 - distance FROM nakamura_misaki_nearest(NULL, $1, $2, $3)"
 
 

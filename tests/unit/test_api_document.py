@@ -112,6 +112,11 @@ def test_bounds_of_values_are_told(document: dict[str, Any]) -> None:
                 schema = parameter["schema"]
                 assert (schema["minimum"], schema["maximum"]) == (1, 200)
     assert schemas["Leg"]["enum"] == ["vector", "words"]
-    assert schemas["LegSkipped"]["enum"] == ["embedding_failed", "no_embedder", "not_stored"]
+    assert schemas["LegSkipped"]["enum"] == [
+        "embedding_failed",
+        "model_replaced",
+        "no_embedder",
+        "not_stored",
+    ]
     assert schemas["ProblemType"]["enum"] == [str(kind) for kind in ProblemType]
     assert schemas["Problem"]["required"] == list(Problem.model_fields)[:-1]

@@ -74,6 +74,66 @@ async def test_search_finds_the_decision_and_says_how(api: Api) -> None:
     assert len(nothing["results"]) <= 1
 
 
+async def test_search_shows_the_passage_and_where_its_words_are(api: Api) -> None:
+    client = await api.client("U1")
+    content = "前置き。" * 100 + "😀 決定: ＤＢ移行は10月末。" + "後書き。" * 100
+    await new_note(client, content)
+
+    (found,) = (await client.get("/v1/notes/search", params={"q": "DB移行"})).json()["results"]
+
+    passage = found["passage"]
+    assert passage["text"] == content[passage["start"] : passage["end"]]
+    assert "ＤＢ移行は10月末" in passage["text"]
+    assert "".join(content[start:end] for start, end in passage["spans"]) == "ＤＢ移行"
+
+
+async def test_search_is_narrowed_by_every_filter(api: Api) -> None:
+    client = await api.client("U1")
+    for number, category in enumerate(("decisions", "errors", "todos")):
+        await new_note(
+            client,
+            f"売上の話 {number}",
+            category=category,
+            session_id=f"s{number}",
+            metadata={"n": number, "tags": ["a", str(number)]},
+        )
+
+    async def found(**query: object) -> list[str]:
+        answer = await client.get("/v1/notes/search", params={"q": "売上", **query})
+        assert answer.status_code == 200, answer.text
+        return sorted(note["category"] for note in answer.json()["results"])
+
+    assert await found() == ["decisions", "errors", "todos"]
+    assert await found(category=["decisions", "todos"]) == ["decisions", "todos"]
+    assert await found(session_id="s1") == ["errors"]
+    assert await found(metadata='{"tags": ["2"]}') == ["todos"]
+    assert await found(metadata='{"tags": ["a"]}', category="errors") == ["errors"]
+    assert await found(since="2020-01-01T00:00:00Z", until="2999-01-01T00:00:00+09:00") == [
+        "decisions",
+        "errors",
+        "todos",
+    ]
+    assert await found(until="2020-01-01T00:00:00Z") == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"metadata": "[]"},
+        {"metadata": "{"},
+        {"since": "2026-10-01"},
+        {"since": "2026-10-02T00:00:00Z", "until": "2026-10-01T00:00:00Z"},
+        {"category": ""},
+        {"category": ["c"] * 21},
+    ],
+    ids=str,
+)
+async def test_filter_that_is_none_is_refused(api: Api, query: dict[str, object]) -> None:
+    client = await api.client("U1")
+    answer = await client.get("/v1/notes/search", params={"q": "売上", **query})
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid")
+
+
 async def test_search_asks_whose_notes_it_may(api: Api) -> None:
     mine, theirs, anybody = await api.client("U1"), await api.client("U2"), await api.client()
     for client in (mine, theirs):

@@ -95,6 +95,7 @@ def test_cli_demo_prints_commands_that_work_as_printed(
     for command in suggested[:2]:
         assert run(command, environment)
     assert all(str(data_dir) in command for command in suggested)
+    assert suggested[-2].endswith("--demo serve --with-jobs")
 
 
 def test_cli_prints_a_command_as_it_was_called(

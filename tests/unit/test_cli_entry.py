@@ -154,8 +154,8 @@ def test_cli_describes_a_file_that_is_not_there_by_its_name(tmp_path: Path) -> N
         ("there is no task", "there is no task."),
         ("run: nakamura-misaki init-db", "run: nakamura-misaki init-db"),
         (
-            "run: nakamura-misaki embed-pending --switch-model",
-            "run: nakamura-misaki embed-pending --switch-model",
+            "run: nakamura-misaki reembed",
+            "run: nakamura-misaki reembed",
         ),
     ],
 )
@@ -175,12 +175,20 @@ def test_cli_broken_pipe_is_quiet() -> None:
 
 def test_cli_ctrl_c_exits_130_without_a_traceback(tmp_path: Path) -> None:
     read_end, write_end = os.pipe()
-    process = subprocess.Popen(
-        [*MODULE, "note", "add", "-"], stdin=read_end, stderr=subprocess.PIPE, cwd=tmp_path
-    )
-    _wait_until_reading_stdin(process.pid)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    with subprocess.Popen(
+        [*MODULE, "note", "add", "-"],
+        stdin=read_end,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        # Whoever runs the tests in the background has it ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        try:
+            _wait_until_reading_stdin(process.pid)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
     os.close(write_end)
     os.close(read_end)
     assert (process.returncode, err) == (130, b"Error: interrupted.\n")

@@ -135,7 +135,7 @@ def test_cli_export_can_be_gone_on_from_with_json_storage(
     answer = cli("note", "search", "売上")
     assert "決定: 売上は月次で見る" in answer.out
     assert "not by vector: this storage keeps no vectors" in answer.out
-    for command in ("embed-pending", "doctor", "maintain", "init-db"):
+    for command in ("embed-pending", "reembed", "doctor", "maintain", "init-db"):
         assert cli(command).code == 5
 
 

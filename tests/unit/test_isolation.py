@@ -21,6 +21,7 @@ from nakamura_misaki.adapters.secondary.hashing_embedder import HashingEmbedder
 from nakamura_misaki.adapters.secondary.postgresql_handoff_repository import (
     PostgreSQLHandoffRepository,
 )
+from nakamura_misaki.adapters.secondary.postgresql_model_store import PostgreSQLModelStore
 from nakamura_misaki.adapters.secondary.postgresql_note_repository import PostgreSQLNoteRepository
 from nakamura_misaki.adapters.secondary.postgresql_session_repository import (
     PostgreSQLSessionRepository,
@@ -30,7 +31,12 @@ from nakamura_misaki.domain.embedding import Embedding
 from nakamura_misaki.domain.errors import NotFound
 from nakamura_misaki.domain.handoff import Handoff
 from nakamura_misaki.domain.note import Note
-from nakamura_misaki.domain.repositories import StoredEmbedding, WriteCount
+from nakamura_misaki.domain.repositories import (
+    EmbeddedBatch,
+    PendingTexts,
+    StoredEmbedding,
+    WriteCount,
+)
 from nakamura_misaki.domain.session import Session
 from nakamura_misaki.domain.task import Task
 from nakamura_misaki.infrastructure.database.manager import DatabaseManager
@@ -61,6 +67,7 @@ class Workspace:
     handoffs: PostgreSQLHandoffRepository
     notes: PostgreSQLNoteRepository
     sessions: PostgreSQLSessionRepository
+    models: PostgreSQLModelStore
     embedder: Listening
 
     @classmethod
@@ -71,6 +78,7 @@ class Workspace:
             PostgreSQLHandoffRepository(manager, workspace_id=workspace_id),
             PostgreSQLNoteRepository(manager, embedder, workspace_id=workspace_id),
             PostgreSQLSessionRepository(manager, workspace_id=workspace_id),
+            PostgreSQLModelStore(manager, embedder, workspace_id=workspace_id),
             embedder,
         )
 
@@ -181,6 +189,12 @@ async def narrow(server: Server, shared: str, ours: str) -> AsyncIterator[Databa
 
 async def gathered(stream: AsyncIterator[Any]) -> list[Any]:
     return [item async for item in stream]
+
+
+async def at_work(workspace: Workspace) -> None:
+    """Hold the place for a moment; the other workspace's is another one."""
+    async with workspace.models.at_work():
+        pass
 
 
 Call: TypeAlias = Callable[[Workspace, Victim], Awaitable[Any]]
@@ -295,7 +309,6 @@ CASES: dict[tuple[type, str], tuple[Call, Any]] = {
     (PostgreSQLNoteRepository, "stream"): (lambda w, v: gathered(w.notes.stream()), []),
     (PostgreSQLNoteRepository, "count_pending"): (lambda w, v: w.notes.count_pending(), 0),
     (PostgreSQLNoteRepository, "embed_pending"): (lambda w, v: w.notes.embed_pending(), 0),
-    (PostgreSQLNoteRepository, "switch_model"): (lambda w, v: w.notes.switch_model(), None),
     (PostgreSQLNoteRepository, "store_embeddings"): (
         lambda w, v: w.notes.store_embeddings(
             [StoredEmbedding(v.unembedded.id, w.embedder.model, [1.0] * 64)]
@@ -306,6 +319,23 @@ CASES: dict[tuple[type, str], tuple[Call, Any]] = {
         lambda w, v: gathered(w.notes.stream_embeddings()),
         [],
     ),
+    (PostgreSQLModelStore, "at_work"): (lambda w, v: at_work(w), None),
+    (PostgreSQLModelStore, "models"): (lambda w, v: w.models.models(), []),
+    (PostgreSQLModelStore, "measure_pending"): (
+        lambda w, v: w.models.measure_pending(8191),
+        PendingTexts(0, 0, 0, 0),
+    ),
+    (PostgreSQLModelStore, "register"): (lambda w, v: w.models.register(), None),
+    (PostgreSQLModelStore, "embed_next"): (
+        lambda w, v: w.models.embed_next(256, None),
+        EmbeddedBatch(0, 0, None),
+    ),
+    (PostgreSQLModelStore, "switch_to"): (
+        # A model that is registered there only.
+        lambda w, v: w.models.switch_to(w.embedder.model),
+        NotFound,
+    ),
+    (PostgreSQLModelStore, "discard_others"): (lambda w, v: w.models.discard_others(), 0),
 }
 
 REPOSITORIES = (
@@ -313,9 +343,15 @@ REPOSITORIES = (
     PostgreSQLHandoffRepository,
     PostgreSQLNoteRepository,
     PostgreSQLSessionRepository,
+    PostgreSQLModelStore,
 )
+# The model store has what the notes' repository has, too: the one base of both.
 METHODS = [
-    (kind, name) for kind in REPOSITORIES for name in sorted(dir(kind)) if not name.startswith("_")
+    (kind, name)
+    for kind in REPOSITORIES
+    for name in sorted(dir(kind))
+    if not name.startswith("_")
+    and (kind is not PostgreSQLModelStore or name not in dir(PostgreSQLNoteRepository))
 ]
 
 

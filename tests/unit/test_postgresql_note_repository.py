@@ -11,7 +11,9 @@ import pytest
 
 from database_server import connect
 from nakamura_misaki.adapters.secondary.hashing_embedder import HashingEmbedder
+from nakamura_misaki.adapters.secondary.postgresql_model_store import PostgreSQLModelStore
 from nakamura_misaki.adapters.secondary.postgresql_note_repository import PostgreSQLNoteRepository
+from nakamura_misaki.application.reembedding import Reembedding
 from nakamura_misaki.domain.embedding import Embedding
 from nakamura_misaki.domain.errors import (
     AlreadyExists,
@@ -46,6 +48,14 @@ class Planted:
 
 def a_note(content: str, user_id: str = "U1") -> Note:
     return Note(id=uuid4(), user_id=user_id, content=content)
+
+
+async def reembed(manager: DatabaseManager, planted: Planted) -> None:
+    async def no_indexes(model: str) -> list[str]:
+        return []
+
+    store = PostgreSQLModelStore(manager, planted)
+    await Reembedding(store, planted.model, no_indexes, max_bytes=8191).run()
 
 
 @pytest.fixture
@@ -180,8 +190,11 @@ async def test_switching_the_model_embeds_everything_anew(manager: DatabaseManag
     note = await PostgreSQLNoteRepository(manager, first).save(a_note("猫"))
     notes = PostgreSQLNoteRepository(manager, second)
     assert await notes.count_pending() == 1
-    await notes.switch_model()
-    assert [(e.note_id, e.model) async for e in notes.stream_embeddings()] == [(note.id, "other@4")]
+    await reembed(manager, second)
+    assert [(e.note_id, e.model) async for e in notes.stream_embeddings()] == [
+        (note.id, "other@4"),
+        (note.id, "planted@3"),
+    ]
     assert [n.id for n in await notes.search("cat", "U1")] == [note.id]
     with pytest.raises(EmbeddingModelMismatch):
         await PostgreSQLNoteRepository(manager, first).search("猫", "U1")
@@ -210,11 +223,12 @@ async def test_a_process_with_the_old_model_hears_of_the_switch(manager: Databas
     await running.save(a_note("猫"))
     assert len(await running.search("猫", "U1")) == 1
     switched = PostgreSQLNoteRepository(manager, new)
-    await switched.switch_model()
-    with pytest.raises(EmbeddingModelMismatch, match=r"other@4.*planted@3"):
-        await running.search("猫", "U1")
+    await reembed(manager, new)
+    answer = await running.search("猫", "U1")
+    assert (len(answer), answer.legs) == (1, (Leg.WORDS,))
+    assert answer.skipped == {Leg.VECTOR: LegSkipped.MODEL_REPLACED}
     late = await running.save(a_note("犬"))
-    assert {e.model async for e in switched.stream_embeddings()} == {"other@4"}
+    assert late.id not in {e.note_id async for e in switched.stream_embeddings()}
     assert await switched.embed_pending() == 1
     assert (await switched.search("犬", "U1"))[0].id == late.id
 

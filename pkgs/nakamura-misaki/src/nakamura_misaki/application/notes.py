@@ -8,7 +8,7 @@ from uuid import UUID
 
 from nakamura_misaki.application.lookup import find_id
 from nakamura_misaki.domain.errors import NotFound
-from nakamura_misaki.domain.note import Leg, LegSkipped, Note, SearchAnswer
+from nakamura_misaki.domain.note import Leg, LegSkipped, Note, SearchAnswer, SearchFilter
 from nakamura_misaki.domain.repositories import EmbeddingStore, NoteRepository, Place
 from nakamura_misaki.domain.rules import require_limit, utc_now
 
@@ -56,13 +56,19 @@ class NoteService:
             )
         )
 
-    async def search(self, query: str, user_id: str | None = None, limit: int = 10) -> SearchAnswer:
+    async def search(
+        self,
+        query: str,
+        user_id: str | None = None,
+        limit: int = 10,
+        where: SearchFilter | None = None,
+    ) -> SearchAnswer:
         """Notes that answer the query, best first: of one user, or (None) of everybody.
 
-        Raises InvalidInput for a blank query or a limit outside 1 to 1000.
+        ``where``: only among the notes that it lets through. Raises InvalidInput for a blank query or a limit outside 1 to 1000.
         """
         started = time.perf_counter()
-        answer = await self._notes.search(query, user_id, limit)
+        answer = await self._notes.search(query, user_id, limit, where)
         if self._on_search is not None:
             self._on_search(answer.legs, answer.skipped, time.perf_counter() - started)
         return answer

@@ -41,6 +41,10 @@ class ConfigurationError(NakamuraMisakiError):
     exit_code = 5
 
 
+class AlreadyAtWork(NakamuraMisakiError):
+    """Another process is doing the same at this moment, and only one may."""
+
+
 class StorageUnavailable(NakamuraMisakiError):
     """The database can't be reached, or stayed unreachable through all retries."""
 

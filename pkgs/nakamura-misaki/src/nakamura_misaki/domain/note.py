@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from nakamura_misaki.domain.errors import InvalidInput
+from nakamura_misaki.domain.passage import Passage, find_passage
 from nakamura_misaki.domain.rules import (
     require_aware,
     require_json,
@@ -60,6 +62,71 @@ class Note:
         require_aware(self.updated_at, "a note's update time")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchFilter:
+    """Which notes to search among; every part that is given narrows.
+
+    ``categories``: any of them. ``since`` (included) and ``until`` (excluded) bound
+    the time of creation and are timezone-aware. ``metadata`` must be contained
+    in the note's, as PostgreSQL's jsonb ``@>`` understands it: objects hold at
+    least these keys, arrays at least these elements. Raises InvalidInput.
+    """
+
+    categories: tuple[str, ...] = ()
+    session_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.categories, tuple):
+            raise InvalidInput("the categories to search in must be a tuple of names.")
+        for category in self.categories:
+            require_line(category, "a category to search in")
+        if self.session_id is not None:
+            require_line(self.session_id, "the session to search in")
+        for bound in (self.since, self.until):
+            if bound is not None:
+                require_aware(bound, "a bound of the search")
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise InvalidInput("the search would end before it begins: since must be before until.")
+        if not isinstance(self.metadata, Mapping):
+            raise InvalidInput("the metadata to search for must be a JSON object.")
+        if self.metadata:
+            require_json(dict(self.metadata), "the metadata to search for")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it lets every note through."""
+        return self == SearchFilter()
+
+    def lets_through(self, note: Note) -> bool:
+        return (
+            (not self.categories or note.category in self.categories)
+            and self.session_id in (None, note.session_id)
+            and (self.since is None or note.created_at >= self.since)
+            and (self.until is None or note.created_at < self.until)
+            and _contains(note.metadata, self.metadata)
+        )
+
+
+def _contains(whole: Any, part: Any) -> bool:
+    """jsonb's containment (https://www.postgresql.org/docs/16/datatype-json.html#JSON-CONTAINMENT)."""
+    match whole, part:
+        case Mapping(), Mapping():
+            return all(key in whole and _contains(whole[key], value) for key, value in part.items())
+        case list() | tuple(), list() | tuple():
+            return all(any(_contains(held, value) for held in whole) for value in part)
+        case bool(), bool():
+            return whole is part
+        case (bool(), _) | (_, bool()):
+            return False
+        case int() | float(), int() | float():
+            # As the numbers are written, which is how they are stored.
+            return Decimal(repr(whole)) == Decimal(repr(part))
+    return type(whole) is type(part) and bool(whole == part)
+
+
 class Leg(StrEnum):
     """One way of finding a note."""
 
@@ -71,6 +138,7 @@ class LegSkipped(StrEnum):
     """Why a leg did not run: the closed vocabulary of every surface."""
 
     EMBEDDING_FAILED = "embedding_failed"
+    MODEL_REPLACED = "model_replaced"
     NO_EMBEDDER = "no_embedder"
     NOT_STORED = "not_stored"
 
@@ -80,11 +148,18 @@ class FoundNote(Note):
     """A note that a search found.
 
     ``score`` is the fused reciprocal rank (higher is better; comparable only
-    within one answer); ``legs`` are those that found this note.
+    within one answer); ``legs`` are those that found this note, ``query`` what
+    it was found by.
     """
 
     score: float
     legs: tuple[Leg, ...]
+    query: str = ""
+
+    @property
+    def passage(self) -> Passage:
+        """The part that answers; looked for anew each time it is asked for."""
+        return find_passage(self.content, self.query)
 
 
 class SearchAnswer(list[Note]):

@@ -11,14 +11,15 @@ An entry that moves while its list is read may be met twice or not at all; every
 other one is met once.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from nakamura_misaki.domain.embedding import Embedding
 from nakamura_misaki.domain.handoff import Handoff
-from nakamura_misaki.domain.note import Note, SearchAnswer
+from nakamura_misaki.domain.note import Note, SearchAnswer, SearchFilter
 from nakamura_misaki.domain.session import Session
 from nakamura_misaki.domain.task import Task
 
@@ -187,10 +188,16 @@ class NoteRepository(Protocol):
 
     async def get(self, note_id: UUID) -> Note | None: ...
 
-    async def search(self, query: str, user_id: str | None = None, limit: int = 10) -> SearchAnswer:
+    async def search(
+        self,
+        query: str,
+        user_id: str | None = None,
+        limit: int = 10,
+        where: SearchFilter | None = None,
+    ) -> SearchAnswer:
         """Notes that answer the query, best first: of one user, or (None) of everybody.
 
-        Raises InvalidInput for a blank query or a limit outside 1 to 1000.
+        ``where``: only among the notes that it lets through. Raises InvalidInput for a blank query or a limit outside 1 to 1000.
         """
         ...
 
@@ -256,21 +263,100 @@ class EmbeddingStore(Protocol):
         """
         ...
 
-    async def switch_model(self, on_progress: Callable[[int], None] = lambda done: None) -> None:
-        """Make the embedder's model the one in use, once every note has a vector of it.
-
-        The old vectors stay in use until then, and go in the same transaction.
-        Run again after a failure, it goes on where it stopped. Raises
-        EmbeddingFailed, also when the model refuses a text.
-        """
-        ...
-
     async def store_embeddings(self, embeddings: Iterable[StoredEmbedding]) -> int:
         """Store vectors of notes that are there and have none of that model; how many were."""
         ...
 
     def stream_embeddings(self) -> AsyncIterator[StoredEmbedding]:
         """Every vector of the workspace, by note id and model."""
+        ...
+
+
+class StoredModel(NamedTuple):
+    """A model of which vectors are stored, or are being made.
+
+    ``missing`` is how many notes have no vector of it; ``replaced_at`` when
+    another one took its place (None: it is in use, or never was).
+    """
+
+    model: str
+    dimensions: int
+    is_active: bool
+    replaced_at: datetime | None
+    vectors: int
+    missing: int
+
+
+class PendingTexts(NamedTuple):
+    """What is still to be embedded with a model: notes, different texts, and their size.
+
+    ``ascii_characters`` and ``other_characters`` are those of the different
+    texts, as far as the model reads them.
+    """
+
+    notes: int
+    texts: int
+    ascii_characters: int
+    other_characters: int
+
+
+class EmbeddedBatch(NamedTuple):
+    """Notes given a vector, texts that the embedder was asked for, and the last note looked at.
+
+    ``last`` None: there is none after it.
+    """
+
+    embedded: int
+    asked: int
+    last: UUID | None
+
+
+class Switch(NamedTuple):
+    """Whether the model was put to use, and how many notes have no vector of it."""
+
+    is_done: bool
+    missing: int
+
+
+class ModelStore(Protocol):
+    """How one model of vectors takes the place of another: the embedder's beside those stored."""
+
+    def at_work(self) -> AbstractAsyncContextManager[None]:
+        """Be the only one that changes the workspace's models; AlreadyAtWork if another one does."""
+        ...
+
+    async def models(self) -> list[StoredModel]:
+        """Every model: the one in use first, then the last replaced."""
+        ...
+
+    async def measure_pending(self, max_bytes: int) -> PendingTexts:
+        """What the embedder is still to be asked for; it reads ``max_bytes`` of a text."""
+        ...
+
+    async def register(self) -> None:
+        """Let vectors of the embedder's model be stored, beside those in use."""
+        ...
+
+    async def embed_next(self, batch: int, after: UUID | None) -> EmbeddedBatch:
+        """Embed at most ``batch`` notes without a vector, of those after that id.
+
+        Raises EmbeddingFailed. A text that the model refuses stays pending.
+        """
+        ...
+
+    async def switch_to(
+        self, model: str, *, allow_missing: int | None = 0, finishing: bool = False
+    ) -> Switch:
+        """Put a registered model to use, unless more notes than that would miss a vector.
+
+        All at once, with no write of a note in between. ``allow_missing`` None:
+        however many. ``finishing``: the last few are embedded while writes of
+        notes wait. The replaced model's vectors stay.
+        """
+        ...
+
+    async def discard_others(self) -> int:
+        """Delete the vectors of every model but the one in use; how many notes' vectors."""
         ...
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from nakamura_misaki.domain.embedding import Embedder
 from nakamura_misaki.domain.errors import NakamuraMisakiError
 from nakamura_misaki.infrastructure.database.manager import DatabaseManager
-from nakamura_misaki.infrastructure.database.roles import RUNTIME_TABLES
+from nakamura_misaki.infrastructure.database.roles import RUNTIME_FUNCTIONS, RUNTIME_TABLES
 from nakamura_misaki.infrastructure.database.upgrade import head_revision
 
 VECTOR_INDEX_PREFIX = "ix_note_embeddings_hnsw_"
@@ -149,9 +149,10 @@ async def _rights(manager: DatabaseManager) -> Check:
             "SELECT t || ' (' || p || ')' FROM unnest($1::text[]) AS t,"
             " unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p"
             " WHERE to_regclass(t) IS NULL OR NOT has_table_privilege(to_regclass(t), p)"
-            " UNION ALL SELECT f.oid::regproc || ' (EXECUTE)' FROM pg_proc AS f"
-            " WHERE f.proname = 'nakamura_misaki_words' AND NOT has_function_privilege(f.oid, 'EXECUTE')",
+            " UNION ALL SELECT split_part(f, '(', 1) || ' (EXECUTE)' FROM unnest($2::text[]) AS f"
+            " WHERE to_regprocedure(f) IS NULL OR NOT has_function_privilege(to_regprocedure(f), 'EXECUTE')",
             list(RUNTIME_TABLES),
+            list(RUNTIME_FUNCTIONS),
         )
     )
     if missing:
@@ -193,19 +194,27 @@ async def _embeddings(manager: DatabaseManager, embedder: Embedder | None) -> Ch
             "embeddings",
             False,
             f"stored vectors are of {active}, configured is {embedder.model};"
-            " run: nakamura-misaki embed-pending --switch-model",
+            " run: nakamura-misaki reembed",
         )
+    kept = await manager.run(
+        lambda c: c.fetchval(
+            "SELECT count(*) FROM embedding_models WHERE workspace_id = $1 AND NOT is_active",
+            manager.workspace_id,
+        )
+    )
+    beside = f"; {kept:,} beside it: nakamura-misaki reembed --status" if kept else ""
     pending = await manager.run(
         lambda c: c.fetchval(
             "SELECT count(*) FROM notes AS n WHERE NOT EXISTS (SELECT FROM note_embeddings AS e"
-            " WHERE e.workspace_id = n.workspace_id AND e.note_id = n.id AND e.model = $1)",
+            " WHERE e.workspace_id = n.workspace_id AND e.note_id = n.id AND e.model || '' = $1"
+            " OFFSET 0)",
             embedder.model,
         )
     )
     if pending:
-        detail = f"{embedder.model}; {pending:,} pending: run nakamura-misaki embed-pending"
+        detail = f"{embedder.model}; {pending:,} pending: run nakamura-misaki embed-pending{beside}"
         return Check("embeddings", True, detail)
-    return Check("embeddings", True, f"{embedder.model}; none pending")
+    return Check("embeddings", True, f"{embedder.model}; none pending{beside}")
 
 
 async def _indexes(manager: DatabaseManager) -> Check:

@@ -129,7 +129,7 @@ async def _require_database(app: App, manager: DatabaseManager) -> None:
         raise EmbeddingModelMismatch(
             f"The stored vectors are of the model {model}, the one configured is"
             f" {app.embedder.model}. Configure the stored one again, or run:"
-            " nakamura-misaki embed-pending --switch-model"
+            " nakamura-misaki reembed"
         )
 
 

@@ -30,6 +30,7 @@ from nakamura_misaki.domain.note import (
     LegSkipped,
     Note,
     SearchAnswer,
+    SearchFilter,
 )
 from nakamura_misaki.domain.repositories import Place, WriteCount
 from nakamura_misaki.domain.rules import require_limit, require_line, require_text
@@ -63,7 +64,13 @@ class JsonNoteRepository:
     async def get(self, note_id: UUID) -> Note | None:
         return (await self._all()).get(note_id)
 
-    async def search(self, query: str, user_id: str | None = None, limit: int = 10) -> SearchAnswer:
+    async def search(
+        self,
+        query: str,
+        user_id: str | None = None,
+        limit: int = 10,
+        where: SearchFilter | None = None,
+    ) -> SearchAnswer:
         require_text(query, "a query")
         if not query or query.isspace():
             raise InvalidInput("a query must not be blank.")
@@ -73,11 +80,11 @@ class JsonNoteRepository:
             notes = [
                 note
                 for note in self._load().by_id.values()
-                if user_id is None or note.user_id == user_id
+                if user_id in (None, note.user_id) and (where is None or where.lets_through(note))
             ]
             notes.sort(key=lambda note: (note.created_at, note.id), reverse=True)
             best = rank(query, [note.content for note in notes])[:limit]
-            return [_found(notes[index], place) for place, index in enumerate(best, 1)]
+            return [_found(notes[index], place, query) for place, index in enumerate(best, 1)]
 
         return SearchAnswer(
             await self._store.read(search),
@@ -276,6 +283,7 @@ def _place(note: Note) -> Place[UUID]:
 _NOTE_FIELDS = tuple(item.name for item in fields(Note))
 
 
-def _found(note: Note, place: int) -> FoundNote:
+def _found(note: Note, place: int, query: str) -> FoundNote:
     values = {name: getattr(note, name) for name in _NOTE_FIELDS}
-    return FoundNote(**values, score=1 / (_RANK_CONSTANT + place), legs=(Leg.WORDS,))
+    score = 1 / (_RANK_CONSTANT + place)
+    return FoundNote(**values, score=score, legs=(Leg.WORDS,), query=query)

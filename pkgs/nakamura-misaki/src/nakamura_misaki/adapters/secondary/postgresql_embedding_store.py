@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from hashlib import sha256
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,7 @@ from nakamura_misaki.domain.errors import (
     EmbeddingRejected,
     InvalidInput,
 )
-from nakamura_misaki.domain.repositories import StoredEmbedding
+from nakamura_misaki.domain.repositories import EmbeddedBatch, StoredEmbedding
 from nakamura_misaki.infrastructure.database.manager import Connection, DatabaseManager
 from nakamura_misaki.infrastructure.database.vector_codec import MAX_DIMENSIONS, encode_halfvecs
 
@@ -35,34 +36,46 @@ WEIGHT_OF_MEANING = 2.0
 WEIGHT_OF_LETTERS = 0.2
 """The same for vectors made of letters: they know less than words, and decide where these don't."""
 
-_COLUMNS = ("note_id", "model", "embedding")
-_PENDING = """
-SELECT count(*) FROM notes AS n
-WHERE n.workspace_id = $1 AND NOT EXISTS (
+_COLUMNS = ("note_id", "model", "embedding", "text_hash")
+# Of a model that is new the planner has no statistics: it takes it to have one row, and would read
+# all of them for each note. So each note is looked up (OFFSET 0), by an index that does not begin
+# with the model (|| '').
+LACKS_VECTOR = """NOT EXISTS (
     SELECT FROM note_embeddings AS e
-    WHERE e.workspace_id = $1 AND e.note_id = n.id AND e.model = $2
+    WHERE e.workspace_id = $1 AND e.note_id = n.id AND e.model || '' = $2 OFFSET 0
 )"""
-_NEXT_PENDING = """
+PENDING = f"SELECT count(*) FROM notes AS n WHERE n.workspace_id = $1 AND {LACKS_VECTOR}"
+_NEXT_PENDING = f"""
 SELECT n.id, n.content FROM notes AS n
-WHERE n.workspace_id = $1 AND n.id > $4 AND NOT EXISTS (
-    SELECT FROM note_embeddings AS e
-    WHERE e.workspace_id = $1 AND e.note_id = n.id AND e.model = $2
-)
+WHERE n.workspace_id = $1 AND n.id > $4 AND {LACKS_VECTOR}
 ORDER BY n.id LIMIT $3"""
 # The text is compared as it was when the vector was made of it: a note that has been edited
 # meanwhile must not get the vector of its old text; and a process that was started with another
-# model, before a switch, must not bring its vectors back.
+# model, before a switch, must not bring its vectors back. The lock on the note lets an edit that
+# comes at this moment wait, and then delete this vector, too.
 _STORE_ONE = """
-INSERT INTO note_embeddings (workspace_id, note_id, model, user_id, embedding)
-SELECT $1, n.id, $3, n.user_id, $4 FROM notes AS n
+INSERT INTO note_embeddings AS known (workspace_id, note_id, model, user_id, embedding, text_hash)
+SELECT $1, n.id, $3, n.user_id, $4, $6 FROM notes AS n
 WHERE n.workspace_id = $1 AND n.id = $2 AND n.content = $5
     AND EXISTS (SELECT FROM embedding_models WHERE workspace_id = $1 AND model = $3)
-ON CONFLICT (workspace_id, note_id, model)
-DO UPDATE SET embedding = excluded.embedding, is_indexed = false"""
+FOR SHARE OF n
+ON CONFLICT (workspace_id, note_id, model) DO UPDATE
+SET embedding = excluded.embedding, text_hash = excluded.text_hash, is_indexed = false
+WHERE known.text_hash IS DISTINCT FROM excluded.text_hash"""
+_STORE_MANY = """
+INSERT INTO note_embeddings (workspace_id, note_id, model, user_id, embedding, text_hash)
+SELECT $1, n.id, s.model, n.user_id, s.embedding, s.text_hash
+FROM staging_note_embeddings AS s
+JOIN notes AS n ON n.workspace_id = $1 AND n.id = s.note_id
+    AND nakamura_misaki_text_hash(n.content) = s.text_hash
+WHERE EXISTS (SELECT FROM embedding_models AS m WHERE m.workspace_id = $1 AND m.model = s.model)
+ORDER BY n.id
+FOR SHARE OF n
+ON CONFLICT (workspace_id, note_id, model) DO NOTHING"""
 _MERGE = """
 WITH stored AS (
-    INSERT INTO note_embeddings (workspace_id, note_id, model, user_id, embedding)
-    SELECT $1, n.id, s.model, n.user_id, s.embedding
+    INSERT INTO note_embeddings (workspace_id, note_id, model, user_id, embedding, text_hash)
+    SELECT $1, n.id, s.model, n.user_id, s.embedding, nakamura_misaki_text_hash(n.content)
     FROM staging_note_embeddings AS s
     JOIN notes AS n ON n.workspace_id = $1 AND n.id = s.note_id
     ON CONFLICT (workspace_id, note_id, model) DO NOTHING
@@ -74,6 +87,17 @@ MERGE_WITH_NOTES = _MERGE.replace(
     "ON CONFLICT",
     "JOIN staging_notes AS t ON t.id = n.id AND t.content = n.content\n    ON CONFLICT",
 )
+# Of each text its vector, wherever there is one: of another note, or of one that has been edited.
+_OF_TEXTS = """
+SELECT t.text_hash, v.embedding FROM unnest($3::uuid[]) AS t (text_hash)
+CROSS JOIN LATERAL (
+    SELECT embedding FROM note_embeddings AS e
+    WHERE e.workspace_id = $1 AND e.model || '' = $2 AND e.text_hash = t.text_hash
+    UNION ALL
+    SELECT embedding FROM spare_embeddings AS e
+    WHERE e.workspace_id = $1 AND e.model = $2 AND e.text_hash = t.text_hash
+    LIMIT 1
+) AS v"""
 _PAGE = """
 SELECT note_id, model, embedding FROM note_embeddings
 WHERE workspace_id = $1 AND (note_id, model) > ($2, $3)
@@ -82,15 +106,7 @@ _CLAIM_MODEL = """
 INSERT INTO embedding_models (workspace_id, model, dimensions, is_active)
 SELECT $1, $2, $3, true
 WHERE NOT EXISTS (SELECT FROM embedding_models WHERE workspace_id = $1 AND is_active)
-ON CONFLICT (workspace_id, model) DO UPDATE SET is_active = true"""
-_REGISTER_MODEL = """
-INSERT INTO embedding_models (workspace_id, model, dimensions, is_active)
-VALUES ($1, $2, $3, false) ON CONFLICT DO NOTHING"""
-_SWITCH_MODEL = (
-    "DELETE FROM embedding_models WHERE workspace_id = $1 AND model <> $2",
-    "UPDATE embedding_models SET is_active = true WHERE workspace_id = $1 AND model = $2",
-    "DELETE FROM note_embeddings WHERE workspace_id = $1 AND model <> $2",
-)
+ON CONFLICT (workspace_id, model) DO UPDATE SET is_active = true, replaced_at = NULL"""
 _ACTIVE_MODEL = (
     "SELECT model, dimensions FROM embedding_models WHERE workspace_id = $1 AND is_active"
 )
@@ -101,7 +117,8 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
 
     ``query_timeout`` (seconds) is how long a search waits for its question's
     vector before words alone answer; ``vector_weight`` how much a rank by vector counts beside one
-    by words.
+    by words. ``outlives_switch``: this is part of a service, which must go on, by words, when
+    another model takes the place of its own.
     """
 
     def __init__(
@@ -112,6 +129,7 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
         workspace_id: str | None = None,
         query_timeout: float = 3.0,
         vector_weight: float = WEIGHT_OF_MEANING,
+        outlives_switch: bool = False,
     ) -> None:
         super().__init__(manager, workspace_id)
         self._query_timeout = query_timeout
@@ -123,37 +141,24 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
             )
         self._embedder = embedder
         self._model_is_active = False
+        self._outlives_switch = outlives_switch
 
     async def count_pending(self) -> int:
         if self._embedder is None:
             return 0
         model = self._embedder.model
-        pending: int = await self._run(lambda c: c.fetchval(_PENDING, self._workspace_id, model))
+        pending: int = await self._run(lambda c: c.fetchval(PENDING, self._workspace_id, model))
         return pending
 
     async def embed_pending(self, batch: int = EMBEDDED_AT_ONCE) -> int:
-        return await self._embed_batch(await self._active_embedder(), batch)
-
-    async def switch_model(self, on_progress: Callable[[int], None] = lambda done: None) -> None:
-        embedder = self._require_embedder()
-        named = (self._workspace_id, embedder.model)
-        await self._run(lambda c: c.execute(_REGISTER_MODEL, *named, embedder.dimensions))
-        done = 0
-        while embedded := await self._embed_batch(embedder, EMBEDDED_AT_ONCE):
-            done += embedded
-            on_progress(done)
-        if left := await self.count_pending():
-            raise EmbeddingRejected(
-                f"Notes without a vector of the model {embedder.model}: {left:,}, which it refuses"
-                " or which came in meanwhile. The old model stays in use; run it again."
-            )
-
-        async def switch(connection: Connection) -> None:
-            async with connection.transaction():
-                for statement in _SWITCH_MODEL:
-                    await connection.execute(statement, *named)
-
-        await self._run(switch)
+        embedder = await self._active_embedder()
+        place: UUID | None = None
+        while True:
+            done = await self._embed_next(embedder, batch, place)
+            place = done.last
+            # All of them refused: the next ones need not be.
+            if done.embedded or place is None:
+                return done.embedded
 
     async def store_embeddings(self, embeddings: Iterable[StoredEmbedding]) -> int:
         stored = 0
@@ -177,53 +182,75 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
         async for row in self._pages(_PAGE, ("note_id", "model"), UUID(int=0), ""):
             yield StoredEmbedding(*row)
 
-    async def _embed_batch(self, embedder: Embedder, batch: int) -> int:
-        embedded, after = 0, UUID(int=0)
-        while not embedded:
-            arguments = (self._workspace_id, embedder.model, batch, after)
-            rows = await self._run(lambda c, a=arguments: c.fetch(_NEXT_PENDING, *a))  # type: ignore[misc]  # a lambda has no types
-            if not rows:
-                break
-            embedded = await self._embed_some(embedder, rows)
-            # All of them refused: the next ones need not be.
-            after = rows[-1]["id"]
-        return embedded
-
-    async def _embed_some(self, embedder: Embedder, rows: Sequence[Any]) -> int:
-        """Embed those of the notes (id, text) that the model takes; how many were."""
+    async def _embed_next(
+        self, embedder: Embedder, batch: int, after: UUID | None
+    ) -> EmbeddedBatch:
+        """Embed the next pending notes in the order of ids, those of them that the model takes."""
+        place = UUID(int=0) if after is None else after
+        arguments = (self._workspace_id, embedder.model, batch, place)
+        rows = await self._run(lambda c: c.fetch(_NEXT_PENDING, *arguments))
+        if not rows:
+            return EmbeddedBatch(0, 0, None)
         try:
-            return await self._embed_rows(embedder, rows)
+            embedded, asked = await self._embed_rows(embedder, rows)
         except EmbeddingRejected:
             # One of the texts, or any text at all because of how the model is asked for? The
             # answer to a harmless one tells, and saves asking for each of them in vain.
             await embedder.embed(["note"])
-            return await self._embed_halves(embedder, rows)
+            embedded, asked = await self._embed_halves(embedder, rows)
+        return EmbeddedBatch(embedded, asked, rows[-1]["id"] if len(rows) == batch else None)
 
-    async def _embed_rows(self, embedder: Embedder, rows: Sequence[Any]) -> int:
-        """Embed the notes (id, text); how many were."""
-        vectors = await embedder.embed([content for _, content in rows])
-        for (note_id, content), vector in zip(rows, vectors, strict=True):
-            await self._store_one(embedder.model, note_id, vector, content)
-        return len(rows)
+    async def _embed_rows(self, embedder: Embedder, rows: Sequence[Any]) -> tuple[int, int]:
+        """Embed the notes (id, text); how many were, and how many texts the embedder was asked for.
 
-    async def _embed_halves(self, embedder: Embedder, rows: Sequence[Any]) -> int:
+        A text that was embedded before, or stands in several of the notes, is not asked for again.
+        """
+        hashes = [text_hash(content) for _, content in rows]
+        arguments = (self._workspace_id, embedder.model, list(set(hashes)))
+        vectors = dict(await self._run(lambda c: c.fetch(_OF_TEXTS, *arguments)))
+        texts = {
+            hashed: content
+            for hashed, (_, content) in zip(hashes, rows, strict=True)
+            if hashed not in vectors
+        }
+        if texts:
+            made = await embedder.embed(list(texts.values()))
+            vectors |= zip(texts, made, strict=True)
+        encoded = encode_halfvecs(vectors[hashed] for hashed in hashes)
+        staged = [
+            (row[0], embedder.model, data, hashed)
+            for row, data, hashed in zip(rows, encoded, hashes, strict=True)
+        ]
+
+        async def store(connection: Connection) -> None:
+            async with connection.transaction():
+                await stage(connection, "note_embeddings", _COLUMNS, staged, plain=("embedding",))
+                await connection.execute(_STORE_MANY, self._workspace_id)
+
+        await self._run(store)
+        return len(rows), len(texts)
+
+    async def _embed_halves(self, embedder: Embedder, rows: Sequence[Any]) -> tuple[int, int]:
         """Embed each half of what was refused as a whole, down to the texts that are at fault."""
         if len(rows) == 1:
             logger.warning("note %s stays without a vector: the model refuses it", rows[0][0])
-            return 0
-        embedded = 0
+            return 0, 1
+        embedded = asked = 0
         for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
             try:
-                embedded += await self._embed_rows(embedder, half)
+                done = await self._embed_rows(embedder, half)
             except EmbeddingRejected:
-                embedded += await self._embed_halves(embedder, half)
-        return embedded
+                done = await self._embed_halves(embedder, half)
+            embedded, asked = embedded + done[0], asked + done[1]
+        return embedded, asked
 
     async def _merge_embeddings(
         self, connection: Connection, batch: Sequence[StoredEmbedding], merge: str = _MERGE
     ) -> int:
         encoded = encode_halfvecs(vector for _, _, vector in batch)
-        rows = [(id_, model, data) for (id_, model, _), data in zip(batch, encoded, strict=True)]
+        rows = [
+            (id_, model, data, None) for (id_, model, _), data in zip(batch, encoded, strict=True)
+        ]
         await stage(connection, "note_embeddings", _COLUMNS, rows, plain=("embedding",))
         stored: int = await connection.fetchval(merge, self._workspace_id)
         return stored
@@ -250,23 +277,49 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
                 raise EmbeddingModelMismatch(
                     f"The stored vectors are of the model {model} ({dimensions} dimensions), the"
                     f" one configured is {embedder.model} ({embedder.dimensions}). Configure the"
-                    " stored one again, or run: nakamura-misaki embed-pending --switch-model"
+                    " stored one again, or run: nakamura-misaki reembed"
                 )
             self._model_is_active = True
         return embedder
+
+    async def _embedder_in_use(self) -> Embedder | None:
+        """The embedder, or None where another model took the place of its own while this ran.
+
+        Raises EmbeddingModelMismatch where it has been another one from the start.
+        """
+        had_its_place = self._model_is_active
+        try:
+            return await self._active_embedder()
+        except EmbeddingModelMismatch:
+            self._outlives_switch |= had_its_place
+            if not self._outlives_switch:
+                raise
+            return None
+
+    async def _is_replaced(self) -> bool:
+        """Whether, after all, another model is in use now: the database has said so."""
+        self._model_is_active, self._outlives_switch = False, True
+        return await self._embedder_in_use() is None
 
     def _require_embedder(self) -> Embedder:
         if self._embedder is None:
             raise EmbeddingFailed("There is no embedding model; set EMBEDDING_PROVIDER.")
         return self._embedder
 
-    async def _embed_saved(self, note_id: UUID, content: str) -> bool:
-        """Give a saved note its vector, if one can be had now; never an error."""
+    async def _embed_saved(
+        self, note_id: UUID, content: str, known: Embedding | None = None
+    ) -> bool:
+        """Give a saved note its vector, if one can be had now; never an error.
+
+        ``known`` is the stored vector of the same text, where there is one.
+        """
         if self._embedder is None:
             return False
         try:
             embedder = await self._active_embedder()
-            (vector,) = await embedder.embed([content])
+            vector = known
+            if vector is None:
+                (vector,) = await embedder.embed([content])
             await self._store_one(embedder.model, note_id, vector, content)
         except asyncio.CancelledError:
             raise
@@ -276,13 +329,20 @@ class PostgreSQLEmbeddingStore(PostgreSQLRepository):
         return True
 
     async def _store_one(self, model: str, note_id: UUID, vector: Embedding, content: str) -> None:
+        hashed = text_hash(content)
+
         async def store(connection: Connection) -> None:
             async with _savepoint(connection):
                 await connection.execute(
-                    _STORE_ONE, self._workspace_id, note_id, model, vector, content
+                    _STORE_ONE, self._workspace_id, note_id, model, vector, content, hashed
                 )
 
         await self._run(store)
+
+
+def text_hash(content: str) -> UUID:
+    """What ``nakamura_misaki_text_hash`` gives: the first half of the text's SHA-256."""
+    return UUID(bytes=sha256(content.encode()).digest()[:16])
 
 
 def _savepoint(connection: Connection) -> contextlib.AbstractAsyncContextManager[Any]:

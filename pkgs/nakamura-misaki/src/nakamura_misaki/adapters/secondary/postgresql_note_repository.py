@@ -11,6 +11,7 @@ from asyncpg.exceptions import PostgresError, UniqueViolationError
 from nakamura_misaki.adapters.secondary.postgresql_embedding_store import (
     MERGE_WITH_NOTES,
     PostgreSQLEmbeddingStore,
+    text_hash,
 )
 from nakamura_misaki.adapters.secondary.postgresql_repository import (
     json_text,
@@ -21,7 +22,14 @@ from nakamura_misaki.adapters.secondary.postgresql_repository import (
 )
 from nakamura_misaki.domain.embedding import Embedding
 from nakamura_misaki.domain.errors import AlreadyExists, EmbeddingFailed, InvalidInput
-from nakamura_misaki.domain.note import FoundNote, Leg, LegSkipped, Note, SearchAnswer
+from nakamura_misaki.domain.note import (
+    FoundNote,
+    Leg,
+    LegSkipped,
+    Note,
+    SearchAnswer,
+    SearchFilter,
+)
 from nakamura_misaki.domain.repositories import Place, StoredEmbedding, WriteCount
 from nakamura_misaki.domain.rules import require_limit, require_line, require_text
 from nakamura_misaki.infrastructure.database.manager import Connection
@@ -49,7 +57,8 @@ _COLUMNS = (
 )
 _LIST = ", ".join(_COLUMNS)
 
-# A changed text makes the stored vector a lie, so it goes in the same statement.
+# The second column is a stored vector of the same text, which then need not be made again. Vectors
+# of a text that was changed are deleted by a trigger.
 _SAVE = f"""
 WITH saved AS (
     INSERT INTO notes AS known (workspace_id, {_LIST})
@@ -59,12 +68,15 @@ WITH saved AS (
         content = excluded.content, metadata = excluded.metadata,
         source_key = excluded.source_key, updated_at = excluded.updated_at
     WHERE known.user_id = excluded.user_id
-    RETURNING id, xmax = 0 AS is_new
-), stale AS (
-    DELETE FROM note_embeddings AS e USING saved AS s
-    WHERE NOT s.is_new AND e.workspace_id = $1 AND e.note_id = s.id
+    RETURNING id
 )
-SELECT true FROM saved"""
+SELECT id, coalesce(
+    (SELECT embedding FROM note_embeddings
+     WHERE workspace_id = $1 AND model || '' = $11 AND text_hash = $12 LIMIT 1),
+    (SELECT embedding FROM spare_embeddings
+     WHERE workspace_id = $1 AND model = $11 AND text_hash = $12)
+)
+FROM saved"""
 _GET = f"SELECT {_LIST} FROM notes WHERE workspace_id = $1 AND id = $2"
 
 
@@ -94,24 +106,34 @@ _MERGE = merge_statement(
         "source_key IS NULL OR NOT EXISTS (SELECT FROM notes AS n WHERE n.workspace_id = $1"
         " AND n.source_key = staged.source_key AND n.id <> staged.id)"
     ),
-    replaced=(
-        "DELETE FROM note_embeddings AS e USING merged AS m"
-        " WHERE NOT m.is_new AND e.workspace_id = $1 AND e.note_id = m.id"
-    ),
 )
 _VECTOR_LEG = (
-    "SELECT note_id, rank, 'vector' AS leg, $8::float8 AS weight FROM nakamura_misaki_nearest($2, $6, $7, $4)"
+    "SELECT note_id, rank, 'vector' AS leg, $9::float8 AS weight FROM nakamura_misaki_nearest($2, $7, $8, $4)"
     " WITH ORDINALITY AS nearest (note_id, distance, rank)"
 )
 _WORDS_LEG = (
-    "SELECT note_id, rank, 'words' AS leg, 1.0::float8 AS weight FROM nakamura_misaki_words($3, $2, $4)"
+    "SELECT note_id, rank, 'words' AS leg, 1.0::float8 AS weight"
+    " FROM nakamura_misaki_words_among($3, $2, $4, $6::jsonb, NULL)"
     " WITH ORDINALITY AS words (note_id, score, rank)"
+)
+# With a filter, both legs are told which notes it lets through, where these are few.
+FEW_NOTES = 5000
+_PICKED = (
+    f"picked AS MATERIALIZED (SELECT nakamura_misaki_matching($2, $6::jsonb, {FEW_NOTES}) AS ids), "
+)
+_VECTOR_LEG_AMONG = _VECTOR_LEG.replace(
+    "nakamura_misaki_nearest($2, $7, $8, $4)",
+    "picked, nakamura_misaki_nearest_among($2, $7, $8, $4, $6::jsonb, ids)",
+)
+_WORDS_LEG_AMONG = _WORDS_LEG.replace(
+    "nakamura_misaki_words_among($3, $2, $4, $6::jsonb, NULL)",
+    "picked, nakamura_misaki_words_among($3, $2, $4, $6::jsonb, ids)",
 )
 
 
-def _search_statement(legs: str) -> str:
+def _search_statement(legs: str, picked: str = "") -> str:
     return f"""
-WITH leg AS ({legs}), fused AS (
+WITH {picked}leg AS ({legs}), fused AS (
     SELECT note_id, sum(weight / ({RRF_K} + rank)) AS score, array_agg(leg) AS legs
     FROM leg GROUP BY note_id
 )
@@ -123,31 +145,45 @@ LIMIT $5"""
 
 _SEARCH_BOTH = _search_statement(f"{_VECTOR_LEG} UNION ALL {_WORDS_LEG}")
 _SEARCH_WORDS = _search_statement(_WORDS_LEG)
+_SEARCH_BOTH_AMONG = _search_statement(f"{_VECTOR_LEG_AMONG} UNION ALL {_WORDS_LEG_AMONG}", _PICKED)
+_SEARCH_WORDS_AMONG = _search_statement(_WORDS_LEG_AMONG, _PICKED)
 
 
 class PostgreSQLNoteRepository(PostgreSQLEmbeddingStore):
     """The ports ``NoteRepository`` and ``EmbeddingStore``."""
 
     async def save(self, note: Note) -> Note:
-        async def upsert(connection: Connection) -> None:
+        sought: tuple[str, UUID] | tuple[None, None] = (None, None)
+        if self._embedder is not None:
+            sought = (self._embedder.model, text_hash(note.content))
+
+        async def upsert(connection: Connection) -> Embedding | None:
             try:
-                if await connection.fetchval(_SAVE, self._workspace_id, *_row(note)):
-                    return
+                saved = await connection.fetchrow(_SAVE, self._workspace_id, *_row(note), *sought)
+                if saved is not None:
+                    known: Embedding | None = saved[1]
+                    return known
             except UniqueViolationError:
                 raise AlreadyExists(
                     f"Another note has the source key {note.source_key} already."
                 ) from None
             raise AlreadyExists(f"The note {note.id} belongs to another user.")
 
-        await self._run(upsert)
-        await self._embed_saved(note.id, note.content)
+        known = await self._run(upsert)
+        await self._embed_saved(note.id, note.content, known)
         return note
 
     async def get(self, note_id: UUID) -> Note | None:
         row = await self._run(lambda c: c.fetchrow(_GET, self._workspace_id, note_id))
         return None if row is None else _note(row)
 
-    async def search(self, query: str, user_id: str | None = None, limit: int = 10) -> SearchAnswer:
+    async def search(
+        self,
+        query: str,
+        user_id: str | None = None,
+        limit: int = 10,
+        where: SearchFilter | None = None,
+    ) -> SearchAnswer:
         require_text(query, "the question")
         if not query or query.isspace():
             raise InvalidInput("the question must not be blank.")
@@ -156,30 +192,34 @@ class PostgreSQLNoteRepository(PostgreSQLEmbeddingStore):
         require_limit(limit)
         depth = max(10, limit)  # how far down each leg looks
         skipped: dict[Leg, LegSkipped] = {}
-        arguments: list[Any] = [self._workspace_id, user_id, query, depth, limit]
-        statement = _SEARCH_WORDS
+        which = None if where is None or where.is_empty else _filter_text(where)
+        arguments: list[Any] = [self._workspace_id, user_id, query, depth, limit, which]
+        by_words = _SEARCH_WORDS if which is None else _SEARCH_WORDS_AMONG
+        statement = by_words
         if self._embedder is None:
             skipped[Leg.VECTOR] = LegSkipped.NO_EMBEDDER
+        elif (embedder := await self._embedder_in_use()) is None:
+            skipped[Leg.VECTOR] = LegSkipped.MODEL_REPLACED
         else:
-            embedder = await self._active_embedder()
             try:
                 async with asyncio.timeout(self._query_timeout):
                     (vector,) = await embedder.embed([query])
             except (EmbeddingFailed, TimeoutError):
                 skipped[Leg.VECTOR] = LegSkipped.EMBEDDING_FAILED
             else:
-                statement = _SEARCH_BOTH
+                statement = _SEARCH_BOTH if which is None else _SEARCH_BOTH_AMONG
                 arguments += [embedder.model, vector, self._vector_weight]
         try:
             rows = await self._run(lambda c: c.fetch(statement, *arguments))
         except PostgresError as error:
             if error.sqlstate != MODEL_NOT_IN_USE:
                 raise
-            self._model_is_active = False
-            await self._active_embedder()  # says which model is; or this one is again
+            if await self._is_replaced():
+                skipped[Leg.VECTOR] = LegSkipped.MODEL_REPLACED
+                statement, arguments = by_words, arguments[:6]
             rows = await self._run(lambda c: c.fetch(statement, *arguments))
         legs = tuple(leg for leg in Leg if leg not in skipped)
-        return SearchAnswer(map(_found, rows), legs=legs, skipped=skipped)
+        return SearchAnswer((_found((*row, query)) for row in rows), legs=legs, skipped=skipped)
 
     async def list_by_session(
         self,
@@ -256,6 +296,18 @@ def _row(note: Note) -> tuple[Any, ...]:
     return (*values[:_METADATA], json_text(note.metadata), *values[_METADATA + 1 :])
 
 
+def _filter_text(where: SearchFilter) -> str:
+    """The filter as the database's functions take it; what is not in it does not narrow."""
+    parts: dict[str, Any] = {
+        "categories": list(where.categories),
+        "session_id": where.session_id,
+        "since": where.since and where.since.isoformat(),
+        "until": where.until and where.until.isoformat(),
+        "metadata": dict(where.metadata),
+    }
+    return json_text({name: value for name, value in parts.items() if value})
+
+
 def _legs(names: Sequence[str]) -> tuple[Leg, ...]:
     return tuple(leg for leg in Leg if leg.value in names)
 
@@ -263,4 +315,4 @@ def _legs(names: Sequence[str]) -> tuple[Leg, ...]:
 _METADATA = _COLUMNS.index("metadata")
 _values: Callable[[Note], tuple[Any, ...]] = attrgetter(*_COLUMNS)
 _note = restored(Note, _COLUMNS)
-_found = restored(FoundNote, (*_COLUMNS, "score", "legs"), legs=_legs)
+_found = restored(FoundNote, (*_COLUMNS, "score", "legs", "query"), legs=_legs)

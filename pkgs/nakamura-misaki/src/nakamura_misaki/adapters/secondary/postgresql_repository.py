@@ -238,25 +238,22 @@ def merge_statement(
     *,
     newer: str,
     condition: str = "true",
-    replaced: str | None = None,
 ) -> str:
     """The statement that takes staged rows into ``table``, whose key is (workspace_id, id).
 
     A row known already is replaced where ``newer`` (an SQL condition on
     ``known`` and ``excluded``) says so; ``condition`` (on ``staged``) chooses
-    what is taken at all; ``replaced`` is a statement to run beside, on
-    ``merged`` (id, is_new). It takes the workspace and gives the numbers of
-    rows new and replaced.
+    what is taken at all. It takes the workspace and gives the numbers of rows
+    new and replaced.
     """
     names = ", ".join(columns)
     new_values = ", ".join(f"{c} = excluded.{c}" for c in columns if c != "id")
-    beside = f", beside AS ({replaced})" if replaced else ""
     return f"""
 WITH merged AS (
     INSERT INTO {table} AS known (workspace_id, {names})
     SELECT $1, {names} FROM staging_{table} AS staged WHERE {condition}
     ON CONFLICT (workspace_id, id) DO UPDATE SET {new_values} WHERE {newer}
-    RETURNING id, xmax = 0 AS is_new
-){beside}
+    RETURNING xmax = 0 AS is_new
+)
 SELECT count(*) FILTER (WHERE is_new) AS new, count(*) FILTER (WHERE NOT is_new) AS updated
 FROM merged"""

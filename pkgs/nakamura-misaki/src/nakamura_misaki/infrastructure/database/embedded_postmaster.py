@@ -75,8 +75,16 @@ def command_line(pid: int) -> list[str]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
-    return bool(command_line(pid))
+    """Whether a process runs; a zombie does not.
+
+    Its command line would not tell: that is empty for a moment while it begins another program.
+    """
+    try:
+        status = (_PROC / str(pid) / "stat").read_bytes()
+    except OSError:
+        return False
+    # The name stands in brackets and may hold anything (proc_pid_stat(5)); then comes the state.
+    return status.rpartition(b")")[2].split()[:1] not in ([b"Z"], [b"X"])
 
 
 def serves(pid: int, cluster: Path) -> bool:

@@ -6,30 +6,35 @@ compared one by one, and terms of unknown frequency count as rare. Meant for a
 timer, and run at the end of an import.
 """
 
+import asyncio
 import contextlib
-import json
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-from asyncpg.exceptions import InsufficientResourcesError, LockNotAvailableError
+from asyncpg.exceptions import (
+    FeatureNotSupportedError,
+    InvalidParameterValueError,
+    LockNotAvailableError,
+)
 
 from nakamura_misaki.domain.errors import ConfigurationError, SchemaOutdated, StorageUnavailable
 from nakamura_misaki.infrastructure.database.connect import become_owner, connected, driver_of
 from nakamura_misaki.infrastructure.database.manager import WORKSPACE_SETTING
+from nakamura_misaki.infrastructure.database.vector_indexes import Say, VectorIndexes
 
 LOCK_WAIT = "60s"
 MAINTENANCE_LOCK = 0x6E616B62
+OTHERS_MAY_TAKE = 600.0
+"""Seconds within which another maintenance, of any workspace, should have come to its end."""
 INDEX_FROM_ROWS = 2500
 """From how many vectors an HNSW beats the exact scan: about 1 ms per 1,000 rows against 2 ms."""
-MOST_INDEXES = 64
-"""Each index costs the planner and every row that maintenance files; the largest users get one."""
 FEW_NOTES = 2000
 """Up to here the word search looks at every note that matches, and needs no counts."""
 COMMON_FROM = 100
-FILE_AT_ONCE = 500
-
-Say = Callable[[str], None]
+SPARE_KEPT_FOR = "30 days"
+"""How long the vector of a text that was edited or deleted waits for that text to come back."""
 
 
 @dataclass(slots=True)
@@ -37,11 +42,6 @@ class MaintenanceReport:
     """What was done, as sentences for a person; empty when there was nothing to do."""
 
     actions: list[str] = field(default_factory=list)
-
-
-class _Index(NamedTuple):
-    name: str
-    user_id: str | None
 
 
 async def maintain(
@@ -53,23 +53,74 @@ async def maintain(
     process at a time does it; a second one returns at once.
     """
     report = MaintenanceReport()
+    async with _owner(owner_url, workspace_id) as driver:
+        if not await _is_alone(driver):
+            report.actions.append("another maintenance is at work; nothing done here")
+            return report
+        indexes = VectorIndexes(driver, workspace_id, from_rows=INDEX_FROM_ROWS, say=say)
+        await indexes.build_active()
+        report.actions += indexes.actions
+        await _drop_spare_vectors(driver, workspace_id)
+        say("tidying tables")
+        await driver.execute(
+            "VACUUM (ANALYZE) tasks, handoffs, sessions, notes, note_embeddings, spare_embeddings"
+        )
+        await _count_common_terms(driver, workspace_id, report, say)
+    return report
+
+
+async def index_model(
+    owner_url: str, workspace_id: str, model: str, *, say: Say = lambda _: None
+) -> MaintenanceReport:
+    """Build the vector indexes of a model that is not in use yet.
+
+    Another maintenance that is at work is waited for. Raises as ``maintain`` does,
+    and StorageUnavailable if that one takes too long.
+    """
+    async with _owner(owner_url, workspace_id) as driver:
+        end = time.monotonic() + OTHERS_MAY_TAKE
+        while not await _is_alone(driver):
+            say("waiting for another maintenance")
+            if time.monotonic() > end:
+                raise StorageUnavailable("Another maintenance has been at work for ten minutes.")
+            # Not by a statement that waits: its snapshot would hold up the other's index builds.
+            await asyncio.sleep(0.2)
+        indexes = VectorIndexes(driver, workspace_id, from_rows=INDEX_FROM_ROWS, say=say)
+        await indexes.build(model)
+        # The planner has never seen a row of this model yet, and the first searches come at once.
+        await driver.execute("ANALYZE note_embeddings")
+        return MaintenanceReport(indexes.actions)
+
+
+@contextlib.asynccontextmanager
+async def _owner(owner_url: str, workspace_id: str) -> AsyncIterator[Any]:
+    """A driver connection as the tables' owner, on which nothing waits without end."""
     async with _waiting_in_bounds(), connected(owner_url, "nakamura-misaki maintain") as connection:
         await become_owner(connection)
         await connection.commit()
         driver = await driver_of(connection)
         await _require_owner(driver)
-        if not await driver.fetchval("SELECT pg_try_advisory_lock($1)", MAINTENANCE_LOCK):
-            report.actions.append("another maintenance is at work; nothing done here")
-            return report
         await driver.execute("SELECT set_config($1, $2, false)", WORKSPACE_SETTING, workspace_id)
         await driver.execute("SET maintenance_work_mem = '1GB'")
         # An index is built once every older transaction has ended, and one may be forgotten.
         await driver.execute(f"SET lock_timeout = '{LOCK_WAIT}'")
-        await _build_vector_indexes(driver, workspace_id, report, say)
-        say("tidying tables")
-        await driver.execute("VACUUM (ANALYZE) tasks, handoffs, sessions, notes, note_embeddings")
-        await _count_common_terms(driver, workspace_id, report, say)
-    return report
+        with contextlib.suppress(FeatureNotSupportedError, InvalidParameterValueError):
+            # Or the server would go on with the build for a client that was killed.
+            await driver.execute("SET client_connection_check_interval = '1s'")
+        yield driver
+
+
+async def _is_alone(driver: Any) -> bool:
+    is_alone: bool = await driver.fetchval("SELECT pg_try_advisory_lock($1)", MAINTENANCE_LOCK)
+    return is_alone
+
+
+async def _drop_spare_vectors(driver: Any, workspace_id: str) -> None:
+    await driver.execute(
+        "DELETE FROM spare_embeddings WHERE workspace_id = $1"
+        f" AND kept_at < now() - interval '{SPARE_KEPT_FOR}'",
+        workspace_id,
+    )
 
 
 @contextlib.asynccontextmanager
@@ -96,143 +147,6 @@ async def _require_owner(driver: Any) -> None:
         raise ConfigurationError(
             "Only the owner of the tables may build their indexes; set DATABASE_OWNER_URL."
         )
-
-
-async def _build_vector_indexes(
-    driver: Any, workspace_id: str, report: MaintenanceReport, say: Say
-) -> None:
-    active = await driver.fetchrow(
-        "SELECT model, dimensions FROM embedding_models WHERE workspace_id = $1 AND is_active",
-        workspace_id,
-    )
-    if active is None:
-        return
-    model, dimensions = active
-    wanted = await _wanted_indexes(driver, workspace_id, model)
-    await _drop_unwanted(driver, workspace_id, {index.name for index in wanted}, report)
-    valid = {
-        name
-        for (name,) in await driver.fetch(
-            "SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid"
-            " WHERE i.indisvalid AND c.relname = ANY($1)",
-            [index.name for index in wanted],
-        )
-    }
-    if not wanted:
-        return
-    if not valid:
-        # With no index to be kept up, filing rows first costs little, and the build that follows
-        # does them all at once, in parallel. Until it is done every search stays exact.
-        await _file_rows(driver, workspace_id, model, report, say, vacuum_after=20_000)
-    for index in wanted:
-        if index.name not in valid:
-            whose = "everybody" if index.user_id is None else index.user_id
-            say(f"building the vector index of {whose}")
-            await _create(driver, index, workspace_id, model, dimensions)
-            report.actions.append(f"vector index of {whose} built")
-    await _file_rows(driver, workspace_id, model, report, say)
-
-
-async def _wanted_indexes(driver: Any, workspace_id: str, model: str) -> list[_Index]:
-    rows = await driver.fetch(
-        "SELECT nakamura_misaki_index_name($1, $2, user_id), user_id, count(*)"
-        " FROM note_embeddings WHERE workspace_id = $1 AND model = $2"
-        " GROUP BY GROUPING SETS ((), (user_id)) HAVING count(*) >= $3"
-        " ORDER BY count(*) DESC, user_id NULLS FIRST LIMIT $4",
-        workspace_id,
-        model,
-        INDEX_FROM_ROWS,
-        MOST_INDEXES,
-    )
-    return [_Index(name, user_id) for name, user_id, _ in rows]
-
-
-async def _create(
-    driver: Any, index: _Index, workspace_id: str, model: str, dimensions: int
-) -> None:
-    # An invalid one, of a build that was broken off.
-    await driver.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}")
-    whose = {"workspace": workspace_id, "model": model, "user": index.user_id}
-    create, comment = await driver.fetchrow(
-        "SELECT format('CREATE INDEX CONCURRENTLY %I ON note_embeddings"
-        " USING hnsw ((embedding::halfvec(%s)) halfvec_cosine_ops)"
-        " WHERE workspace_id = %L AND model = %L AND is_indexed', $1::text, $2::int, $3::text,"
-        " $4::text) || CASE WHEN $5::text IS NULL THEN '' ELSE format(' AND user_id = %L', $5) END,"
-        " format('COMMENT ON INDEX %I IS %L', $1, $6::text)",
-        index.name,
-        dimensions,
-        workspace_id,
-        model,
-        index.user_id,
-        json.dumps(whose, ensure_ascii=False),
-    )
-    try:
-        await driver.execute(create)
-    except InsufficientResourcesError:
-        # Workers that build together share their memory, of which a container may have little.
-        await driver.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}")
-        await driver.execute("SET max_parallel_maintenance_workers = 0")
-        await driver.execute(create)
-    await driver.execute(comment)
-
-
-async def _drop_unwanted(
-    driver: Any, workspace_id: str, wanted: set[str], report: MaintenanceReport
-) -> None:
-    indexes = await driver.fetch(
-        "SELECT c.relname, d.description FROM pg_index AS i"
-        " JOIN pg_class AS c ON c.oid = i.indexrelid"
-        " LEFT JOIN pg_description AS d ON d.objoid = c.oid AND d.objsubid = 0"
-        " WHERE i.indrelid = 'note_embeddings'::regclass"
-        r" AND c.relname LIKE 'ix\_note\_embeddings\_hnsw\_%'"
-    )
-    for name, comment in indexes:
-        # Without a comment it is of a build that was killed in its last moment, of any workspace;
-        # who wants it builds it again.
-        if name not in wanted and (
-            comment is None or json.loads(comment)["workspace"] == workspace_id
-        ):
-            await driver.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-            report.actions.append(f"vector index {name} dropped")
-
-
-async def _file_rows(
-    driver: Any,
-    workspace_id: str,
-    model: str,
-    report: MaintenanceReport,
-    say: Say,
-    *,
-    vacuum_after: int | None = None,
-) -> None:
-    """Put the rows that no vector index holds into the indexes, a few hundred at a time.
-
-    Each is written anew; with ``vacuum_after`` rows the space of the old ones is
-    made free for the next, or the table would end at twice its size.
-    """
-    filed = 0
-    since_vacuum = 0
-    while True:
-        status = await driver.execute(
-            "UPDATE note_embeddings SET is_indexed = true WHERE ctid = ANY (ARRAY("
-            " SELECT ctid FROM note_embeddings"
-            " WHERE workspace_id = $1 AND model = $2 AND NOT is_indexed"
-            " LIMIT $3 FOR UPDATE SKIP LOCKED))",
-            workspace_id,
-            model,
-            FILE_AT_ONCE,
-        )
-        count = int(status.split()[-1])
-        filed += count
-        since_vacuum += count
-        if vacuum_after is not None and since_vacuum >= vacuum_after:
-            await driver.execute("VACUUM note_embeddings")
-            since_vacuum = 0
-        if count == 0:
-            break
-        say(f"filing vectors: {filed:,}")
-    if filed:
-        report.actions.append(f"{filed:,} vectors filed")
 
 
 async def _count_common_terms(

@@ -19,11 +19,20 @@ RUNTIME_TABLES = (
     "notes",
     "note_embeddings",
     "embedding_models",
+    "spare_embeddings",
     "note_common_terms",
     "api_tokens",
     "idempotency_keys",
     "inbox_events",
 )
+
+
+RUNTIME_FUNCTIONS = (
+    "nakamura_misaki_words(text, text, integer)",
+    "nakamura_misaki_matching(text, jsonb, integer)",
+    "nakamura_misaki_words_among(text, text, integer, jsonb, uuid[])",
+)
+"""Functions that read as the tables' owner, and so are not everybody's."""
 
 
 def create_roles_sql() -> list[str]:
@@ -47,7 +56,7 @@ def grants_sql() -> list[str]:
     return [
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(RUNTIME_TABLES)} TO {RUNTIME_ROLE}",
         f"GRANT SELECT ON alembic_version TO {RUNTIME_ROLE}",
-        f"GRANT EXECUTE ON FUNCTION nakamura_misaki_words TO {RUNTIME_ROLE}",
+        f"GRANT EXECUTE ON FUNCTION {', '.join(RUNTIME_FUNCTIONS)} TO {RUNTIME_ROLE}",
     ]
 
 

@@ -165,6 +165,20 @@ notes = Table(
         "created_at",
         postgresql_where=text("session_id IS NOT NULL"),
     ),
+    Index(
+        "ix_notes_category",
+        "workspace_id",
+        "category",
+        "created_at",
+        postgresql_where=text("category IS NOT NULL"),
+    ),
+    Index("ix_notes_created", "workspace_id", "created_at"),
+    Index(
+        "ix_notes_metadata",
+        "metadata",
+        postgresql_using="gin",
+        postgresql_ops={"metadata": "jsonb_path_ops"},
+    ),
     # The tenant and the user stand in the index as an array, so that a rare user's search does
     # not fetch everybody's rows, and without the extension btree_gin.
     Index(
@@ -186,10 +200,28 @@ note_embeddings = Table(
     # waits for an HNSW; maintenance sets it, and until then an exact scan covers them.
     Column("is_indexed", Boolean, nullable=False, server_default=text("false")),
     Column("embedding", HalfVector, nullable=False),
+    # Of the text that the vector was made of: the same text need not be embedded twice.
+    Column("text_hash", Uuid),
     ForeignKeyConstraint(
         ["workspace_id", "note_id"], ["notes.workspace_id", "notes.id"], ondelete="CASCADE"
     ),
     Index("ix_note_embeddings_scan", "workspace_id", "model", "user_id", "is_indexed"),
+    Index(
+        "ix_note_embeddings_text",
+        "workspace_id",
+        "text_hash",
+        postgresql_where=text("text_hash IS NOT NULL"),
+    ),
+)
+
+spare_embeddings = Table(
+    "spare_embeddings",
+    metadata,
+    Column("workspace_id", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("text_hash", Uuid, primary_key=True),
+    Column("embedding", HalfVector, nullable=False),
+    _time("kept_at"),
 )
 
 embedding_models = Table(
@@ -199,6 +231,8 @@ embedding_models = Table(
     Column("model", Text, primary_key=True),
     Column("dimensions", Integer, nullable=False),
     Column("is_active", Boolean, nullable=False),
+    # When another model took its place; the last one replaced is what a rollback goes back to.
+    _time("replaced_at", nullable=True),
     CheckConstraint("dimensions BETWEEN 1 AND 3900", name="dimensions_fit_a_page"),
     Index(
         "uq_embedding_models_active",
@@ -287,5 +321,6 @@ __all__ = [
     "note_embeddings",
     "notes",
     "sessions",
+    "spare_embeddings",
     "tasks",
 ]

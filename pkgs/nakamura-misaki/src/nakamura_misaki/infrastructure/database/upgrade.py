@@ -214,12 +214,13 @@ async def _grant(connection: AsyncConnection) -> list[str]:
     ):
         return []
     tables = ", ".join(f"'{table}'" for table in roles.RUNTIME_TABLES)
+    functions = ", ".join(f"'{function}'" for function in roles.RUNTIME_FUNCTIONS)
     complete = await scalar(
         connection,
         f"SELECT bool_and(has_table_privilege('{roles.RUNTIME_ROLE}', t, p))"
         f" AND has_table_privilege('{roles.RUNTIME_ROLE}', 'alembic_version', 'SELECT')"
-        f" AND has_function_privilege("
-        f"'{roles.RUNTIME_ROLE}', 'nakamura_misaki_words(text, text, integer)', 'EXECUTE')"
+        f" AND (SELECT bool_and(has_function_privilege('{roles.RUNTIME_ROLE}', f, 'EXECUTE'))"
+        f" FROM unnest(ARRAY[{functions}]) AS f)"
         f" FROM unnest(ARRAY[{tables}]) AS t,"
         f" unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p",
     )

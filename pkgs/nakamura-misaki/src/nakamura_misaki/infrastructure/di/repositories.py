@@ -106,8 +106,13 @@ def build_note_repository(
     manager: "DatabaseManager | None",
     embedder: Embedder | None,
     workspace_id: str | None = None,
+    *,
+    outlives_switch: bool = False,
 ) -> NoteRepository:
-    """The store of notes that STORAGE_BACKEND chooses; JSON files hold no vectors."""
+    """The store of notes that STORAGE_BACKEND chooses; JSON files hold no vectors.
+
+    ``outlives_switch``: for a service, which goes on when its model is replaced.
+    """
     if manager is None:
         from nakamura_misaki.adapters.secondary.json_note_repository import JsonNoteRepository
 
@@ -127,6 +132,7 @@ def build_note_repository(
         workspace_id=workspace_id,
         query_timeout=settings.embedding_query_timeout,
         vector_weight=WEIGHT_OF_LETTERS if is_lexical else WEIGHT_OF_MEANING,
+        outlives_switch=outlives_switch,
     )
 
 

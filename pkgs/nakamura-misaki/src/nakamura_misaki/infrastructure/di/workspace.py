@@ -70,7 +70,13 @@ class Workspace:
     @cached_property
     def note_repository(self) -> NoteRepository:
         embedder = None if self._manager is None else self._embedder()
-        return build_note_repository(self._settings, self._manager, embedder, self.workspace_id)
+        return build_note_repository(
+            self._settings,
+            self._manager,
+            embedder,
+            self.workspace_id,
+            outlives_switch=self._observer is not None,  # only a service is observed
+        )
 
     @cached_property
     def session_repository(self) -> SessionRepository:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
+import orjson
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -13,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic.json_schema import SkipJsonSchema
@@ -111,6 +113,16 @@ def _written_int(value: object) -> object:
     raise ValueError("it must be a whole number.")
 
 
+def _written_object(value: object) -> object:
+    try:
+        read = orjson.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        read = None
+    if isinstance(read, dict):
+        return read
+    raise ValueError('it must be a JSON object, such as {"source": "retro"}.')
+
+
 def _json_object(value: dict[str, Any]) -> dict[str, Any]:
     require_json(value, _IT)
     return value
@@ -176,6 +188,13 @@ Metadata = Annotated[
     AfterValidator(_json_object),
     Field(description="Any JSON object, at most 100 levels deep.", examples=[{"source": "retro"}]),
 ]
+JsonObject = Annotated[
+    dict[str, Any],
+    BeforeValidator(_written_object),
+    AfterValidator(_json_object),
+    WithJsonSchema({"type": "string", "contentMediaType": "application/json"}),
+]
+"""A JSON object in a query, written as its text."""
 Flag = Annotated[bool, BeforeValidator(_written_bool)]
 Limit = Annotated[
     int,

@@ -1,5 +1,6 @@
 """Notes over HTTP, and the search for them."""
 
+import asyncio
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -14,24 +15,29 @@ from nakamura_misaki.adapters.primary.api.fields import (
     Body,
     Cursor,
     EntryId,
+    JsonObject,
     Limit,
     Metadata,
     Name,
     NotGiven,
     Parameters,
     Question,
+    Time,
     UserId,
     Words,
 )
 from nakamura_misaki.adapters.primary.api.paging import page, uuid_place
 from nakamura_misaki.adapters.primary.api.rendering import answer_json, dumped, note_json
 from nakamura_misaki.application.notes import NoteService
-from nakamura_misaki.domain.note import CATEGORIES, Leg, LegSkipped, Note
+from nakamura_misaki.domain.note import CATEGORIES, Leg, LegSkipped, Note, SearchFilter
 from nakamura_misaki.domain.repositories import Place
 
 router = APIRouter(prefix="/v1/notes", tags=["notes"], route_class=GuardedRoute)
 
 _KIND = "notes"
+_MUCH_TEXT = 50_000
+
+MAX_CATEGORIES = 20
 
 Category = Annotated[Name, Field(examples=[*CATEGORIES[1:2]])]
 
@@ -71,8 +77,21 @@ class NotePage(BaseModel):
     next_cursor: str | None = Field(description="For the next page; null at the end.")
 
 
+class PassageOut(BaseModel):
+    """The part of a note that answers. Places count Unicode code points of the note's content."""
+
+    text: str = Field(description="The content from start to end.")
+    start: int
+    end: int
+    spans: list[tuple[int, int]] = Field(
+        description="Where words of the question are, from (included) and to (excluded)."
+    )
+
+
 class FoundNoteOut(NoteOut):
     """A note that a search found."""
+
+    passage: PassageOut
 
     score: float = Field(description="Higher is better; comparable only within one answer.")
     legs: list[Leg] = Field(description="The ways by which this note was found.")
@@ -104,7 +123,30 @@ class SearchParameters(Parameters):
         default=None,
         description="Whose notes; without it the token's user's, or everybody's if it has none.",
     )
+    category: list[Category] = Field(
+        default_factory=list,
+        max_length=MAX_CATEGORIES,
+        description="Only notes of this category; may come several times for any of them.",
+    )
+    session_id: Name | NotGiven = Field(default=None, description="Only notes of this session.")
+    since: Time | NotGiven = Field(default=None, description="Only notes created then or later.")
+    until: Time | NotGiven = Field(default=None, description="Only notes created before then.")
+    metadata: JsonObject | NotGiven = Field(
+        default=None,
+        description="A JSON object: only notes whose metadata holds at least this.",
+        examples=['{"source": "retro"}'],
+    )
     limit: Limit = 10
+
+    def filter(self) -> SearchFilter:
+        """Which notes to look at. Raises InvalidInput where they contradict each other."""
+        return SearchFilter(
+            categories=tuple(self.category),
+            session_id=self.session_id,
+            since=self.since,
+            until=self.until,
+            metadata=self.metadata or {},
+        )
 
 
 _creation: Creation[Note] = Creation(
@@ -165,8 +207,13 @@ async def list_notes(
 async def search_notes(caller: AnyCaller, query: Annotated[SearchParameters, Query()]) -> Response:
     everybody = query.user_id is None and caller.as_user is None
     user_id = None if everybody else caller.user(query.user_id, place="query")
-    found = await caller.workspace.notes.search(query.q, user_id, query.limit)
-    return Response(dumped(answer_json(found)), media_type="application/json")
+    found = await caller.workspace.notes.search(query.q, user_id, query.limit, query.filter())
+    if sum(len(note.content) for note in found) > _MUCH_TEXT:
+        # Looking for the passages in it must not keep everybody else waiting.
+        content = await asyncio.to_thread(lambda: dumped(answer_json(found)))
+    else:
+        content = dumped(answer_json(found))
+    return Response(content, media_type="application/json")
 
 
 @router.get(

@@ -101,7 +101,18 @@ def session_json(session: Session) -> dict[str, Any]:
 
 def _found_json(note: Note) -> dict[str, Any]:
     assert isinstance(note, FoundNote)  # as SearchAnswer promises
-    return {**note_json(note), "score": note.score, "legs": list(note.legs)}
+    passage = note.passage
+    return {
+        **note_json(note),
+        "passage": {
+            "text": note.content[passage.start : passage.end],
+            "start": passage.start,
+            "end": passage.end,
+            "spans": passage.spans,
+        },
+        "score": note.score,
+        "legs": list(note.legs),
+    }
 
 
 def _utc(time: datetime | None) -> datetime | None:

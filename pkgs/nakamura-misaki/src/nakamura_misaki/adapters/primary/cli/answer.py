@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _RAN = {Leg.VECTOR: "vector", Leg.WORDS: "words"}
 _WHY_NOT = {
     LegSkipped.EMBEDDING_FAILED: "the embedder gave no vector for the question",
+    LegSkipped.MODEL_REPLACED: "the configured model is not the one in use any more",
     LegSkipped.NO_EMBEDDER: "no embedder is configured",
     LegSkipped.NOT_STORED: "this storage keeps no vectors",
 }

@@ -197,6 +197,8 @@ def _suggest(call: Invocation) -> list[str]:
         command_line("--demo", "task", "list"),
         command_line("--demo", "doctor"),
         command_line("note", "add", "決定: 振り返りは毎週金曜の16時", "--category", "decisions"),
+        command_line("--demo", "token", "create", "laptop"),
+        command_line("--demo", "serve", "--with-jobs"),
         command_line("embedded", "stop"),
     ]
     _say(call, output.blank(), output.styled("What to try next", "bold"))

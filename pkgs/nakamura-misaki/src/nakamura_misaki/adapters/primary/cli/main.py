@@ -43,6 +43,7 @@ _SECTIONS = {
         "remind": f"{_HERE}.jobs:remind",
         "prune": f"{_HERE}.jobs:prune",
         "embed-pending": f"{_HERE}.operations:embed_pending",
+        "reembed": f"{_HERE}.reembed:reembed",
         "maintain": f"{_HERE}.operations:maintain",
         "embedded": f"{_HERE}.embedded:embedded",
         "completion": f"{_HERE}.completion:completion",

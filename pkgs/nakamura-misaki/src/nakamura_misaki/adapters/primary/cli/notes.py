@@ -1,11 +1,12 @@
 """``note``: what was decided and learned, found again by asking."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nakamura_misaki.adapters.primary.cli import output
 from nakamura_misaki.adapters.primary.cli.context import Invocation, present_user
+from nakamura_misaki.adapters.primary.cli.narrowing import filter_options, search_filter
 from nakamura_misaki.adapters.primary.cli.options import (
     TEXT,
     TEXT_OR_STDIN,
@@ -70,10 +71,13 @@ def add(
 @click.option(
     "--user", metavar="USER", type=TEXT, help="Only this user's notes. [default: everybody's]"
 )
+@filter_options
 @click.option("--limit", type=_LIMIT, default=5, show_default=True, help="How many at most.")
 @json_option
 @click.pass_obj
-def search(call: Invocation, query: str, mine: bool, user: str | None, limit: int) -> None:
+def search(
+    call: Invocation, /, query: str, mine: bool, user: str | None, limit: int, **narrowing: Any
+) -> None:
     """Ask in plain Japanese or English; the best notes come first.
 
     Two searches run: by vector (what is meant) and by words. The answer says which of them found
@@ -83,15 +87,17 @@ def search(call: Invocation, query: str, mine: bool, user: str | None, limit: in
     Examples:
       nakamura-misaki note search "DB移行の決定事項は？"
       nakamura-misaki note search "rollback plan" --mine --limit 3 --json
+      nakamura-misaki note search "DB移行" --category decisions --since 2026-10-01
 
-    Exits with 0, also when nothing is found; 2 for a blank question.
+    Exits with 0, also when nothing is found; 2 for a blank question or a date that is none.
     """
     if mine and user is not None:
         raise click.UsageError("give one of --mine and --user.")
     whose = present_user() if mine else user
 
     async def work(app: "App") -> SearchAnswer:
-        return await app.notes.search(query, whose, limit)
+        where = search_filter(call.zone, **narrowing)
+        return await app.notes.search(query, whose, limit, where)
 
     from nakamura_misaki.adapters.primary.cli.answer import answer_json, answer_parts
     from nakamura_misaki.adapters.primary.cli.render import Times

@@ -50,7 +50,7 @@ def doctor(call: Invocation) -> None:
 @click.option(
     "--switch-model",
     is_flag=True,
-    help="Embed all notes with the model that is configured now, then use it instead of the old.",
+    help="Deprecated: use 'reembed --yes', which does this.",
 )
 @json_option
 @click.pass_obj
@@ -60,14 +60,14 @@ def embed_pending(call: Invocation, switch_model: bool) -> None:
     Such notes were written or imported while the embedder could not be reached.
 
     \b
-    Examples:
+    Example:
       nakamura-misaki embed-pending
-      nakamura-misaki embed-pending --switch-model
 
     Exits with 5 if the stored vectors are of another model, 8 if the embedder fails; what is
     done by then stays done.
     """
-    from nakamura_misaki.adapters.primary.cli.progress import embed_with_progress, switch_model_of
+    from nakamura_misaki.adapters.primary.cli.progress import embed_with_progress
+    from nakamura_misaki.adapters.primary.cli.reembed import switch_model_of
 
     work = switch_model_of if switch_model else embed_with_progress
     embedded = call.run(lambda app: work(call, app))

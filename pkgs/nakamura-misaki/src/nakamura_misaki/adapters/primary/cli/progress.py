@@ -16,23 +16,39 @@ OnProgress: TypeAlias = Callable[[str, int, int | None], None]
 
 
 @contextmanager
-def progress_bars(call: Invocation) -> Iterator[OnProgress]:
-    """A bar for each thing that is being done; nothing where nobody watches."""
+def progress_bars(call: Invocation, *, with_rate: bool = False) -> Iterator[OnProgress]:
+    """A bar for each thing that is being done; nothing where nobody watches.
+
+    ``with_rate``: how many a second, too, and how long it will still take.
+    """
     if call.as_json or not sys.stderr.isatty():
         yield lambda what, done, total: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TaskID,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     from nakamura_misaki.adapters.primary.cli.output import console
 
-    columns = (TextColumn("{task.description:<12}"), BarColumn(30), MofNCompleteColumn())
+    columns: list[ProgressColumn] = [TextColumn("{task.description:<12}"), BarColumn(30)]
+    columns.append(MofNCompleteColumn())
+    if with_rate:
+        columns += [TextColumn("{task.fields[rate]}"), TimeRemainingColumn()]
     bars: dict[str, TaskID] = {}
     with Progress(*columns, console=console(stderr=True)) as progress:
 
         def on_progress(what: str, done: int, total: int | None) -> None:
             if what not in bars:
-                bars[what] = progress.add_task(what, total=total)
+                bars[what] = progress.add_task(what, total=total, rate="")
             progress.update(bars[what], completed=done, total=total)
+            if with_rate and (speed := progress.tasks[bars[what]].speed):
+                progress.update(bars[what], rate=f"{speed:,.0f}/s")
 
         yield on_progress
 
@@ -43,12 +59,3 @@ async def embed_with_progress(call: Invocation, app: "App") -> int:
         return await embed_all_pending(
             app.embedding_store, lambda done, total: on_progress("embedding", done, total)
         )
-
-
-async def switch_model_of(call: Invocation, app: "App") -> int:
-    """Embed everything with the model configured now, and use it; how many notes got a vector."""
-    store = app.embedding_store
-    total = await store.count_pending()
-    with progress_bars(call) as on_progress:
-        await store.switch_model(lambda done: on_progress("embedding", done, total))
-    return total

@@ -110,8 +110,15 @@ def note_json(note: Note, times: Times) -> dict[str, Any]:
 
 
 def found_note_json(rank: int, note: FoundNote, times: Times) -> dict[str, Any]:
+    passage = note.passage
+    shown = {
+        "text": note.content[passage.start : passage.end],
+        "start": passage.start,
+        "end": passage.end,
+        "spans": [list(span) for span in passage.spans],
+    }
     found = {"rank": rank, "score": note.score, "legs": [str(leg) for leg in note.legs]}
-    return found | note_json(note, times)
+    return found | note_json(note, times) | {"passage": shown}
 
 
 def session_json(session: Session, times: Times) -> dict[str, Any]:

@@ -73,6 +73,9 @@ class English:
         LegSkipped.EMBEDDING_FAILED: (
             "Searching by meaning does not work right now, so I looked for the words only; it may work again soon."
         ),
+        LegSkipped.MODEL_REPLACED: (
+            "Searching by meaning is being changed over, so I looked for the words only; it works again once the operator has adapted the settings."
+        ),
         LegSkipped.NO_EMBEDDER: "Searching by meaning is not set up, so I looked for the words only.",
         LegSkipped.NOT_STORED: "This storage can't search by meaning, so I looked for the words only.",
     }

@@ -85,6 +85,9 @@ class Japanese:
         LegSkipped.EMBEDDING_FAILED: (
             "意味での検索がいま使えないため、言葉の一致だけで探しました。少し待つと意味でも探せます。"
         ),
+        LegSkipped.MODEL_REPLACED: (
+            "意味での検索の準備が変わったため、言葉の一致だけで探しました。管理者が設定を合わせると意味でも探せます。"
+        ),
         LegSkipped.NO_EMBEDDER: "意味での検索は設定されていないため、言葉の一致だけで探しました。",
         LegSkipped.NOT_STORED: "この保存先では意味での検索ができないため、言葉の一致だけで探しました。",
     }
