@@ -95,7 +95,7 @@ async def test_search_is_narrowed_by_every_filter(api: Api) -> None:
             f"売上の話 {number}",
             category=category,
             session_id=f"s{number}",
-            metadata={"n": number, "tags": ["a", str(number)]},
+            metadata={"n": number, "tags": ["a", str(number)], "large": 2**70 + number},
         )
 
     async def found(**query: object) -> list[str]:
@@ -108,6 +108,7 @@ async def test_search_is_narrowed_by_every_filter(api: Api) -> None:
     assert await found(session_id="s1") == ["errors"]
     assert await found(metadata='{"tags": ["2"]}') == ["todos"]
     assert await found(metadata='{"tags": ["a"]}', category="errors") == ["errors"]
+    assert await found(metadata=f'{{"large": {2**70 + 1}}}') == ["errors"]
     assert await found(since="2020-01-01T00:00:00Z", until="2999-01-01T00:00:00+09:00") == [
         "decisions",
         "errors",
@@ -121,6 +122,8 @@ async def test_search_is_narrowed_by_every_filter(api: Api) -> None:
     [
         {"metadata": "[]"},
         {"metadata": "{"},
+        {"metadata": '{"n": NaN}'},
+        {"metadata": '{"n": ' + "[" * 2000 + "]" * 2000 + "}"},
         {"since": "2026-10-01"},
         {"since": "2026-10-02T00:00:00Z", "until": "2026-10-01T00:00:00Z"},
         {"category": ""},

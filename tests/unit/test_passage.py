@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nakamura_misaki.domain.passage import MAX_PASSAGE_CHARACTERS, find_passage, is_boundary
+from nakamura_misaki.domain.passage import (
+    MAX_PASSAGE_CHARACTERS,
+    MAX_SEARCHED_CHARACTERS,
+    find_passage,
+    is_boundary,
+    matches,
+)
 
 PIECES = (
     "移行",
@@ -106,6 +112,41 @@ def test_without_a_match_it_is_the_beginning() -> None:
     passage = find_passage(content, "請求書")
     assert content[passage.start :].startswith("はじめの文。")
     assert passage.spans == ()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        " \u0301移行の話",
+        "前置き。 \u0301移行の話",
+        "x" * (MAX_SEARCHED_CHARACTERS - 10) + "。移行の話はこれでか\u3099",
+    ],
+    ids=["a space with a mark", "behind a sentence", "where searching ends"],
+)
+def test_no_passage_begins_or_ends_within_a_character(content: str) -> None:
+    passage = find_passage(content, "移行")
+    assert is_boundary(content, passage.start)
+    assert is_boundary(content, passage.end)
+    assert [content[start:end] for start, end in passage.spans] == ["移行"]
+
+
+def test_of_words_that_begin_alike_the_longest_is_set_off() -> None:
+    assert shown("移行計画書と移行計画", "移行 移行計画 移行計画書") == ["移行計画書", "移行計画"]
+
+
+def test_hundreds_of_words_that_begin_alike_are_looked_for_together() -> None:
+    """One comparison a word at every place of a long note would take seconds."""
+    looked_at = 0
+
+    class Counted(frozenset[str]):
+        def __contains__(self, word: object) -> bool:
+            nonlocal looked_at
+            looked_at += 1
+            return super().__contains__(word)
+
+    words = {"a": Counted(f"a{n:03}" for n in range(400))}
+    assert matches("a" * 1000 + " a399", words) == [(1001, 1005)]
+    assert looked_at <= 1001
 
 
 @pytest.mark.parametrize(

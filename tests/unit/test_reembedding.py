@@ -11,9 +11,10 @@ from pydantic import SecretStr
 
 from database_server import connect
 from nakamura_misaki.adapters.secondary.hashing_embedder import HashingEmbedder
-from nakamura_misaki.adapters.secondary.postgresql_embedding_store import text_hash
+from nakamura_misaki.adapters.secondary.postgresql_embedding_store import PENDING, text_hash
 from nakamura_misaki.adapters.secondary.postgresql_model_store import PostgreSQLModelStore
 from nakamura_misaki.adapters.secondary.postgresql_note_repository import PostgreSQLNoteRepository
+from nakamura_misaki.application.notes import embed_all_pending
 from nakamura_misaki.application.reembedding import (
     Plan,
     Reembedding,
@@ -387,6 +388,38 @@ async def test_discarding_leaves_only_what_is_in_use(manager: DatabaseManager) -
     assert await store.discard_others() == 0
     with pytest.raises(NotFound):
         replaced_last(await store.models())
+
+
+async def test_count_that_writers_wait_for_looks_up_no_note_by_itself(
+    manager: DatabaseManager,
+) -> None:
+    """Before there are statistics such a look-up reads every vector of the workspace."""
+    notes = PostgreSQLNoteRepository(manager, Model(32))
+    await notes.save(a_note("文"))
+    await notes.save_many([a_note("二"), a_note("三")])
+    await PostgreSQLNoteRepository(manager, Model(32), workspace_id="T2").save(a_note("他"))
+    assert await notes.count_pending() == 2
+    rows = await manager.run(
+        lambda c: c.fetch("EXPLAIN " + PENDING, manager.workspace_id, "hashing-v1@32")
+    )
+    plan = "\n".join(row[0] for row in rows)
+    assert "note_embeddings" in plan
+    assert "SubPlan" not in plan
+    assert "Join" not in plan
+
+
+async def test_service_with_a_discarded_model_embeds_nothing_in_vain(
+    manager: DatabaseManager,
+) -> None:
+    old = Model(32)
+    running = PostgreSQLNoteRepository(manager, old, outlives_switch=True)
+    await running.save_many([a_note(f"文 {n}") for n in range(5)])
+    assert await embed_all_pending(running) == 5
+    await reembedding(manager, Model(48)).run()
+    await PostgreSQLModelStore(manager, None).discard_others()
+    old.asked.clear()
+    assert await embed_all_pending(running) == 0
+    assert old.asked == []
 
 
 async def test_two_at_once_do_not_fight(

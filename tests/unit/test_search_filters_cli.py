@@ -77,6 +77,16 @@ def test_cli_note_search_refuses_filters_that_are_none(team: CommandLine) -> Non
         assert team("note", "search", "売上", *options).code == 2
 
 
+def test_cli_note_search_refuses_words_for_a_time_to_come(team: CommandLine) -> None:
+    """来週 and a weekday are the next ones, for tasks; no note can have been written then."""
+    for option in ("--since", "--until"):
+        refused = team("note", "search", "売上", option, "来週")
+        assert refused.code == 2
+        assert "yet to come" in refused.err
+    for options in (("--until", "今日"), ("--until", "2999-12-31"), ("--since", "昨日")):
+        assert team("note", "search", "売上", *options).code == 0
+
+
 def test_cli_note_search_gives_the_passage_with_offsets(team: CommandLine) -> None:
     long = "前置き。" * 100 + "\nﾃﾞｰﾀﾍﾞｰｽの移行は金曜。" + "あとがき。" * 100
     team("note", "add", long)

@@ -1,6 +1,7 @@
 """What every repository's filtered search must do."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
@@ -34,6 +35,8 @@ async def test_each_part_narrows(backend: Backend) -> None:
     assert await _found(backend, later) == everything - {"会議 a"}
     between = SearchFilter(since=NOON, until=NOON + timedelta(hours=1))
     assert await _found(backend, between) == {"会議 a"}
+    far_east = NOON.astimezone(timezone(timedelta(hours=23, minutes=59)))
+    assert await _found(backend, replace(between, since=far_east)) == {"会議 a"}
     assert await _found(backend, SearchFilter(categories=("decisions",), session_id="s1")) == {
         "会議 a"
     }

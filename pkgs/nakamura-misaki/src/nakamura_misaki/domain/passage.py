@@ -54,16 +54,19 @@ def find_passage(content: str, query: str) -> Passage:
     At most 240 characters, from a sentence's beginning where one is near. Only
     the first 50,000 characters are searched.
     """
-    searched = content[:MAX_SEARCHED_CHARACTERS]
+    searched = content[: boundary_before(content, MAX_SEARCHED_CHARACTERS)]
     found = matches(searched, sought(query))
     start = _begin(searched, _densest(found)) if found else 0
     while start < len(searched) and searched[start].isspace():
         start += 1
+    if not is_boundary(searched, start):  # a space that carries a mark
+        start -= 1
     end = _end(searched, start, found)
     inside = found[bisect_left(found, (start, start)) :]
     return Passage(start, end, tuple(span for span in inside if span[1] <= end))
 
 
+@lru_cache(256)  # for every note of an answer anew
 def sought(query: str) -> Sought:
     """What of a query is worth setting off in a text, for ``matches``."""
     runs = _RUNS.findall(_folded(query)[0])
@@ -80,12 +83,19 @@ def sought(query: str) -> Sought:
 def matches(text: str, words: Sought) -> list[Span]:
     """Where the longest of the words are in the text, none inside another."""
     folded, starts, ends = _folded(text)
+    # A question may have hundreds of words that begin alike, but never of many lengths.
+    lengths = {
+        first: sorted({len(word) for word in alike}, reverse=True) for first, alike in words.items()
+    }
     spans: list[Span] = []
     at = 0
     while at < len(folded):
-        found = max(
-            (w for w in words.get(folded[at], ()) if _is_at(w, folded, at)), key=len, default=""
-        )
+        found = ""
+        for length in lengths.get(folded[at], ()):
+            word = folded[at : at + length]
+            if word in words[word[0]] and _is_at(word, folded, at):
+                found = word
+                break
         if found:
             start, end = starts[at], ends[at + len(found) - 1]
             if spans and start < spans[-1][1]:  # two matches in one character, such as ㍻

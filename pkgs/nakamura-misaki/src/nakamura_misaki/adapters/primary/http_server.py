@@ -15,6 +15,9 @@ from nakamura_misaki.domain.errors import ConfigurationError
 LOOPBACK = "127.0.0.1,::1"
 BACKLOG = 2048
 CANCELLED_MAY_TAKE = 0.5
+KEEP_ALIVE = 120
+"""Seconds that an idle connection is kept: longer than clients and proxies keep theirs (httpx 5, Go 90),
+since a request that meets the closing of its connection gets no answer."""
 MAX_HEAD_BYTES = 128 * 1024
 """Of a request's address and headers, which come before anybody's token is looked at."""
 
@@ -40,6 +43,7 @@ class HttpServer:
                 proxy_headers=True,
                 forwarded_allow_ips=LOOPBACK,
                 backlog=BACKLOG,
+                timeout_keep_alive=KEEP_ALIVE,
                 # Its type says whole seconds; it is handed to asyncio, which takes any.
                 timeout_graceful_shutdown=requests_may_take,  # type: ignore[arg-type]
             )

@@ -44,10 +44,17 @@ LACKS_VECTOR = """NOT EXISTS (
     SELECT FROM note_embeddings AS e
     WHERE e.workspace_id = $1 AND e.note_id = n.id AND e.model || '' = $2 OFFSET 0
 )"""
-PENDING = f"SELECT count(*) FROM notes AS n WHERE n.workspace_id = $1 AND {LACKS_VECTOR}"
+# Every vector belongs to a note, so there is nothing to look up: for a workspace of which there are
+# no statistics yet, that could read all of its vectors for each note, and writers wait for the count.
+PENDING = """
+SELECT (SELECT count(*) FROM notes WHERE workspace_id = $1)
+    - (SELECT count(*) FROM note_embeddings WHERE workspace_id = $1 AND model = $2)"""
+# Of a model that was discarded nothing is pending: a service that still runs with it would pay for
+# every note again and again, and could store none.
 _NEXT_PENDING = f"""
 SELECT n.id, n.content FROM notes AS n
 WHERE n.workspace_id = $1 AND n.id > $4 AND {LACKS_VECTOR}
+    AND EXISTS (SELECT FROM embedding_models WHERE workspace_id = $1 AND model = $2)
 ORDER BY n.id LIMIT $3"""
 # The text is compared as it was when the vector was made of it: a note that has been edited
 # meanwhile must not get the vector of its old text; and a process that was started with another

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from datetime import UTC
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -301,8 +302,9 @@ def _filter_text(where: SearchFilter) -> str:
     parts: dict[str, Any] = {
         "categories": list(where.categories),
         "session_id": where.session_id,
-        "since": where.since and where.since.isoformat(),
-        "until": where.until and where.until.isoformat(),
+        # In UTC: PostgreSQL reads no offset of 16 hours or more.
+        "since": where.since and where.since.astimezone(UTC).isoformat(),
+        "until": where.until and where.until.astimezone(UTC).isoformat(),
         "metadata": dict(where.metadata),
     }
     return json_text({name: value for name, value in parts.items() if value})

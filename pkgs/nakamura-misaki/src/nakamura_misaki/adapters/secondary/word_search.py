@@ -48,6 +48,7 @@ _VARIANTS = (
     ("ェー", "ェイ"),
 )
 
+_MAX_QUESTION_CHARACTERS = 1000
 _LENGTH_SHARE = 0.9
 _SATURATION = (0.2, 1.2)
 _LONG_TEXT = 250
@@ -65,7 +66,7 @@ def normalise(text: str) -> str:
 
 def subject(query: str) -> str:
     """What a query is about, normalised: without the words that only ask, unless it has no other."""
-    said = normalise(query)
+    said = normalise(query[:_MAX_QUESTION_CHARACTERS])
     stripped = _ENDS.sub("", _ENDS.sub("", said, count=1), count=1)
     return stripped if _RUNS.search(stripped) else said
 

@@ -1,12 +1,12 @@
 """What a client may send, by kind of value; the domain's rules, told with the place of the mistake."""
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-import orjson
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -115,8 +115,9 @@ def _written_int(value: object) -> object:
 
 def _written_object(value: object) -> object:
     try:
-        read = orjson.loads(value) if isinstance(value, str) else value
-    except ValueError:
+        # Not orjson, which makes numbers of more than 64 bits inexact; metadata may hold them.
+        read = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
         read = None
     if isinstance(read, dict):
         return read

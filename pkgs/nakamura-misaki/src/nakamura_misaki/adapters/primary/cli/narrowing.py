@@ -1,6 +1,7 @@
 """Options that narrow a search, and the filter that they make."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_NAMES_A_YEAR = re.compile(r"\d{4}|年")
 
 _OPTIONS = (
     click.option(
@@ -75,16 +78,37 @@ def search_filter(
 
 
 def _bound(text: str, zone: "ZoneInfo", *, is_end: bool) -> datetime:
+    bound = _moment(text, zone, is_end=is_end)
+    _require_past(text, bound, datetime.now(zone), is_end=is_end)
+    return bound
+
+
+def _moment(text: str, zone: "ZoneInfo", *, is_end: bool) -> datetime:
     try:
         return parse_time(text, zone)
     except InvalidInput:
         # A day, if it is one: until 23:59 of it, which is a minute short of the next.
         day = parse_time(text, zone, end_of_day=True).astimezone(zone)
-    midnight = day.replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = _midnight(day)
     try:
         return midnight + timedelta(days=1) if is_end else midnight
     except OverflowError:
         raise InvalidInput(f"{text!r} lies beyond the years that can be stored.") from None
+
+
+def _require_past(text: str, bound: datetime, now: datetime, *, is_end: bool) -> None:
+    # Words and dates without a year mean the next such time (10/1, 月曜): right for what is due,
+    # but no note was written then, and the answer would be nothing, or everything.
+    latest = _midnight(now) + timedelta(days=1) if is_end else now
+    if bound > latest and not _NAMES_A_YEAR.search(text):
+        raise InvalidInput(
+            f"{text!r} is taken for {bound:%Y-%m-%d %H:%M}, which is yet to come;"
+            " write a day with its year, like 2026-10-01."
+        )
+
+
+def _midnight(time: datetime) -> datetime:
+    return time.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _pair(text: str) -> tuple[str, Any]:
