@@ -129,6 +129,11 @@ def transcript(blocks: Iterable[dict[str, Any]]) -> str:
     return "\n".join(filter(None, map(_shown, blocks)))
 
 
+def shown(message: Message) -> str:
+    """What a reader sees of a message."""
+    return transcript(message.blocks)
+
+
 def _shown(block: dict[str, Any]) -> str:
     match block["type"]:
         case "header":

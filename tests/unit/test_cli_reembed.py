@@ -64,7 +64,10 @@ def test_cli_reembed_goes_there_and_back(filled: CommandLine) -> None:
     assert f"{OLD} is in use now." in back.out
     assert "1 note given a vector, for 1 text" in back.out
     assert "  EMBEDDING_DIMENSIONS=64\n" in back.out
-    gone = filled("reembed", "--discard-old", "--json").json
+    refused = filled("reembed", "--discard-old")
+    assert (refused.code, refused.out) == (2, "")
+    assert "give --yes if you mean it" in refused.err
+    gone = filled("reembed", "--discard-old", "--yes", "--json").json
     assert gone == {"discarded": 4}
     nothing = filled("reembed", "--rollback", "--json")
     assert (nothing.code, nothing.error["kind"]) == (3, "not_found")

@@ -205,9 +205,8 @@ async def _embeddings(manager: DatabaseManager, embedder: Embedder | None) -> Ch
     beside = f"; {kept:,} beside it: nakamura-misaki reembed --status" if kept else ""
     pending = await manager.run(
         lambda c: c.fetchval(
-            "SELECT count(*) FROM notes AS n WHERE NOT EXISTS (SELECT FROM note_embeddings AS e"
-            " WHERE e.workspace_id = n.workspace_id AND e.note_id = n.id AND e.model || '' = $1"
-            " OFFSET 0)",
+            "SELECT (SELECT count(*) FROM notes)"
+            " - (SELECT count(*) FROM note_embeddings WHERE model = $1)",
             embedder.model,
         )
     )

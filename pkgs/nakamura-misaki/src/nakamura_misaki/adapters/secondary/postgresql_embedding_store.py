@@ -37,13 +37,6 @@ WEIGHT_OF_LETTERS = 0.2
 """The same for vectors made of letters: they know less than words, and decide where these don't."""
 
 _COLUMNS = ("note_id", "model", "embedding", "text_hash")
-# Of a model that is new the planner has no statistics: it takes it to have one row, and would read
-# all of them for each note. So each note is looked up (OFFSET 0), by an index that does not begin
-# with the model (|| '').
-LACKS_VECTOR = """NOT EXISTS (
-    SELECT FROM note_embeddings AS e
-    WHERE e.workspace_id = $1 AND e.note_id = n.id AND e.model || '' = $2 OFFSET 0
-)"""
 # Every vector belongs to a note, so there is nothing to look up: for a workspace of which there are
 # no statistics yet, that could read all of its vectors for each note, and writers wait for the count.
 PENDING = """
@@ -51,11 +44,18 @@ SELECT (SELECT count(*) FROM notes WHERE workspace_id = $1)
     - (SELECT count(*) FROM note_embeddings WHERE workspace_id = $1 AND model = $2)"""
 # Of a model that was discarded nothing is pending: a service that still runs with it would pay for
 # every note again and again, and could store none.
-_NEXT_PENDING = f"""
-SELECT n.id, n.content FROM notes AS n
-WHERE n.workspace_id = $1 AND n.id > $4 AND {LACKS_VECTOR}
-    AND EXISTS (SELECT FROM embedding_models WHERE workspace_id = $1 AND model = $2)
-ORDER BY n.id LIMIT $3"""
+# As the difference of two sets, each read once: of a workspace or a model that is new the planner has
+# no statistics, takes it to have one row, and would read all of its vectors for each note.
+_NEXT_PENDING = """
+WITH lacking AS MATERIALIZED (
+    SELECT id FROM notes WHERE workspace_id = $1 AND id > $4
+    EXCEPT
+    SELECT note_id FROM note_embeddings WHERE workspace_id = $1 AND model = $2 AND note_id > $4
+    ORDER BY id LIMIT $3
+)
+SELECT n.id, n.content FROM lacking JOIN notes AS n ON n.workspace_id = $1 AND n.id = lacking.id
+WHERE EXISTS (SELECT FROM embedding_models WHERE workspace_id = $1 AND model = $2)
+ORDER BY n.id"""
 # The text is compared as it was when the vector was made of it: a note that has been edited
 # meanwhile must not get the vector of its old text; and a process that was started with another
 # model, before a switch, must not bring its vectors back. The lock on the note lets an edit that

@@ -11,7 +11,6 @@ from asyncpg.exceptions import LockNotAvailableError
 from nakamura_misaki.adapters.secondary.postgresql_embedding_store import (
     BATCH,
     EMBEDDED_AT_ONCE,
-    LACKS_VECTOR,
     PENDING,
     PostgreSQLEmbeddingStore,
 )
@@ -41,24 +40,26 @@ GROUP BY m.workspace_id, m.model
 ORDER BY m.is_active DESC, m.replaced_at DESC NULLS LAST, m.model"""
 # Each text once, and none that was embedded before. In UTF-8 an ASCII character has one byte and
 # nearly every other one that occurs in notes has three.
-_MEASURE = f"""
-WITH pending AS (
-    SELECT nakamura_misaki_text_hash(n.content) AS text_hash, n.content FROM notes AS n
-    WHERE n.workspace_id = $1 AND {LACKS_VECTOR}
-), of_text AS (
-    SELECT DISTINCT ON (text_hash) text_hash, octet_length(content)::float8 AS bytes,
-        length(content)::float8 AS characters
-    FROM pending
+# Differences of sets here, too: see _NEXT_PENDING.
+_MEASURE = """
+WITH lacking AS MATERIALIZED (
+    SELECT id FROM notes WHERE workspace_id = $1
+    EXCEPT
+    SELECT note_id FROM note_embeddings WHERE workspace_id = $1 AND model = $2
+), pending AS MATERIALIZED (
+    SELECT nakamura_misaki_text_hash(n.content) AS text_hash, octet_length(n.content)::float8 AS bytes,
+        length(n.content)::float8 AS characters
+    FROM lacking JOIN notes AS n ON n.workspace_id = $1 AND n.id = lacking.id
+), unknown AS MATERIALIZED (
+    SELECT text_hash FROM pending
+    EXCEPT
+    SELECT text_hash FROM note_embeddings WHERE workspace_id = $1 AND model = $2
+    EXCEPT
+    SELECT text_hash FROM spare_embeddings WHERE workspace_id = $1 AND model = $2
 ), asked AS (
-    SELECT (bytes - characters) / 2 AS others, characters, least(1, $3 / bytes) AS share
-    FROM of_text AS t
-    WHERE NOT EXISTS (
-        SELECT FROM note_embeddings AS e
-        WHERE e.workspace_id = $1 AND e.model || '' = $2 AND e.text_hash = t.text_hash OFFSET 0
-    ) AND NOT EXISTS (
-        SELECT FROM spare_embeddings AS e
-        WHERE e.workspace_id = $1 AND e.model = $2 AND e.text_hash = t.text_hash OFFSET 0
-    )
+    SELECT DISTINCT ON (text_hash) (bytes - characters) / 2 AS others, characters,
+        least(1, $3 / bytes) AS share
+    FROM pending JOIN unknown USING (text_hash)
 )
 SELECT (SELECT count(*) FROM pending), count(*),
     coalesce(sum(share * greatest(0, characters - others)), 0)::bigint,

@@ -12,7 +12,7 @@ from nakamura_misaki.adapters.primary.cli.reembed import (
     reembedding,
 )
 from nakamura_misaki.application.reembedding import Outcome, replaced_last
-from nakamura_misaki.domain.errors import NakamuraMisakiError
+from nakamura_misaki.domain.errors import InvalidInput, NakamuraMisakiError
 from nakamura_misaki.infrastructure import di
 from nakamura_misaki.infrastructure.di import models
 
@@ -76,8 +76,10 @@ def discard_old(call: Invocation, *, is_certain: bool) -> None:
         others = [each for each in await _models(app) if not each.is_active]
         if not others:
             return 0
-        if not is_certain and is_at_terminal():
-            names = ", ".join(f"{each.model} ({each.vectors:,} vectors)" for each in others)
+        names = ", ".join(f"{each.model} ({each.vectors:,} vectors)" for each in others)
+        if not is_certain and not is_at_terminal():
+            raise InvalidInput(f"this deletes {names} for good; give --yes if you mean it.")
+        if not is_certain:
             click.confirm(f"Delete {names} for good?", abort=True, err=True)
         store = models.build_model_store(app, None)
         async with store.at_work():

@@ -2,7 +2,6 @@
 
 import logging
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -30,23 +29,6 @@ from slack_server import (
 from slack_stage import Stage, on_stage, slack_settings, transcript
 
 ME = Identity(TEAM_ID, BOT_USER_ID, BOT_ID)
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-async def slack() -> AsyncIterator[SlackServer]:
-    async with SlackServer() as server:
-        yield server
-
-
-@pytest.fixture
-async def stage(slack: SlackServer, database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with on_stage(slack, slack_settings(slack, database_url, tmp_path)) as made:
-        yield made
 
 
 async def test_an_answer_that_was_stored_before_the_connection_broke_is_not_repeated(

@@ -38,17 +38,6 @@ from slack_server import (
 from slack_stage import Stage, on_stage, served, slack_settings, transcript
 
 
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-async def slack() -> AsyncIterator[SlackServer]:
-    async with SlackServer() as server:
-        yield server
-
-
 @pytest.fixture
 async def posted(
     slack: SlackServer, database_url: str, tmp_path: Path
@@ -59,13 +48,6 @@ async def posted(
     )
     async with on_stage(slack, settings) as stage, served(stage) as url:
         yield stage, url
-
-
-@pytest.fixture
-async def stage(slack: SlackServer, database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    """An assistant in Socket Mode."""
-    async with on_stage(slack, slack_settings(slack, database_url, tmp_path)) as made:
-        yield made
 
 
 async def inbox(owner_url: str) -> list[Any]:

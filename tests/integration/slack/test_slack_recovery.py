@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -37,23 +36,6 @@ from slack_server import (
 from slack_stage import NOW, Stage, on_stage, slack_settings, transcript
 
 ME = Identity(TEAM_ID, BOT_USER_ID, BOT_ID)
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-async def slack() -> AsyncIterator[SlackServer]:
-    async with SlackServer() as server:
-        yield server
-
-
-@pytest.fixture
-async def stage(slack: SlackServer, database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with on_stage(slack, slack_settings(slack, database_url, tmp_path)) as made:
-        yield made
 
 
 def left_behind(slack: SlackServer, body: dict[str, object]) -> Event:

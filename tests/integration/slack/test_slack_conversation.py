@@ -1,7 +1,6 @@
 """What the team writes and what it is answered, over a real socket and a real database."""
 
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,6 @@ from slack_server import (
     SATO,
     SUZUKI,
     TANAKA,
-    Message,
     SlackServer,
     app_mention,
     button_click,
@@ -28,23 +26,7 @@ from slack_server import (
     message_shortcut,
     slash_command,
 )
-from slack_stage import NOW, Stage, on_stage, slack_settings, transcript
-
-
-@pytest.fixture
-async def stage(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Stage]:
-    monkeypatch.chdir(tmp_path)
-    async with (
-        SlackServer() as slack,
-        on_stage(slack, slack_settings(slack, database_url, tmp_path)) as made,
-    ):
-        yield made
-
-
-def shown(message: Message) -> str:
-    return transcript(message.blocks)
+from slack_stage import NOW, Stage, on_stage, shown, slack_settings, transcript
 
 
 async def test_the_decision_is_found_by_asking_for_it(stage: Stage) -> None:

@@ -1,8 +1,6 @@
 """Tasks and handoffs in Slack: added, listed, changed by words and by buttons, and by whom."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -16,26 +14,9 @@ from slack_server import (
     SUZUKI,
     TANAKA,
     Message,
-    SlackServer,
     button_click,
 )
-from slack_stage import NOW, Stage, on_stage, slack_settings, transcript
-
-
-@pytest.fixture
-async def stage(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Stage]:
-    monkeypatch.chdir(tmp_path)
-    async with (
-        SlackServer() as slack,
-        on_stage(slack, slack_settings(slack, database_url, tmp_path)) as made,
-    ):
-        yield made
-
-
-def shown(message: Message) -> str:
-    return transcript(message.blocks)
+from slack_stage import NOW, Stage, shown
 
 
 async def task_of(stage: Stage, user: str, title: str = "議事録") -> Task:
