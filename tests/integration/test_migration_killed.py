@@ -11,7 +11,10 @@ from integration.command import Command, ForkingCommand
 from nakamura_misaki.infrastructure.database.roles import RUNTIME_ROLE, RUNTIME_TABLES
 
 NOTES = 1200
-ROUNDS, KILLS = 4, 5
+HELD_AT = ("tasks", "notes", "handoffs", "note_embeddings")  # one a round
+KILLS = 5
+WAITS = """SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = $1::text::regclass
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
 
 
 def write_source(root: Path) -> None:
@@ -100,6 +103,21 @@ async def kill_after(seconds: float, command: ForkingCommand) -> None:
         seconds /= 2  # it was done before
 
 
+async def kill_before_writing(table: str, command: ForkingCommand, url: str) -> None:
+    """Kill it where its first row for ``table`` waits for us: a moment that no clock can miss."""
+    connection = await connect(url)
+    try:
+        async with asyncio.timeout(60), connection.transaction():
+            await connection.execute(f"LOCK TABLE {table} IN SHARE MODE")
+            process = command.start("migrate", "source")
+            while not await connection.fetchval(WAITS, table):  # noqa: ASYNC110  (its state is the server's)
+                await asyncio.sleep(0.005)
+            command.kill(process)
+            assert command.wait() != 0
+    finally:
+        await connection.close()
+
+
 async def test_import_killed_at_twenty_moments_is_completed_by_one_more_run(
     server: Server, template: str, database: str, tmp_path: Path
 ) -> None:
@@ -134,12 +152,13 @@ async def test_import_killed_at_twenty_moments_is_completed_by_one_more_run(
     chance = random.Random(seed)
     left_behind: list[int] = []
     with ForkingCommand(killed) as command:
-        for _ in range(ROUNDS):
+        for table in HELD_AT:
             server.run(f"TRUNCATE {', '.join(RUNTIME_TABLES)}", database=database)
-            # What is done already is passed over quickly, so the next moments lie closer together.
-            spread = [lasted, *[lasted / 2] * (KILLS - 1)]
-            for moment in map(chance.uniform, [0.0] * KILLS, spread):
-                await kill_after(moment, command)
+            await kill_before_writing(table, command, server.url(database))
+            left_behind.append(await count_rows(server.url(database)))
+            for _ in range(KILLS - 1):
+                # What is done already is passed over quickly, so these moments lie closer together.
+                await kill_after(chance.uniform(0, lasted / 2), command)
                 left_behind.append(await count_rows(server.url(database)))
             command.start("migrate", "source")
             assert command.wait() == 0
