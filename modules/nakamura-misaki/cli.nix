@@ -1,0 +1,114 @@
+# `nakamura-misaki` for the operator: the program with the service's own settings and credentials.
+{
+  config,
+  lib,
+  pkgs,
+  utils,
+  ...
+}:
+let
+  cfg = config.services.nakamura-misaki;
+  unit = import ./unit.nix { inherit config lib utils; };
+
+  # What systemd-run is told for a role, one argument a line.
+  properties =
+    role:
+    let
+      inherit (unit.roles.${role}) user credentials;
+    in
+    [
+      "--property=User=${user}"
+      "--property=Group=${if user == "postgres" then "postgres" else cfg.group}"
+      "--property=UMask=0077"
+      "--property=NoNewPrivileges=yes"
+    ]
+    ++ lib.mapAttrsToList (name: value: "--setenv=${name}=${value}") (unit.environmentOf role)
+    ++ map (credential: "--property=LoadCredential=${credential}") (
+      unit.loadCredentials (
+        credentials
+        ++ [
+          "openai-api-key"
+          "slack-bot-token"
+          "slack-app-token"
+          "slack-signing-secret"
+          "api-tokens"
+        ]
+      )
+    )
+    ++ map (file: "--property=EnvironmentFile=${file}") cfg.environmentFiles
+    ++ lib.optionals (role == "runtime") [
+      "--property=StateDirectory=nakamura-misaki"
+      "--property=StateDirectoryMode=0700"
+    ];
+
+  command = pkgs.writeShellApplication {
+    name = "nakamura-misaki";
+    runtimeInputs = [
+      pkgs.coreutils
+      config.systemd.package
+    ];
+    text = ''
+      # Help and completion need no settings, and no root.
+      needs_service=yes role="runtime"
+      for argument in "$@"; do
+        case $argument in
+          -h | --help | --version | completion) needs_service=no ;;
+        esac
+      done
+      for argument in "$@"; do
+        case $argument in
+          init-db | maintain | migrate | reembed) role="owner" ;;
+          backup | verify-backup | restore) role="admin" ;;
+          -*) continue ;;
+        esac
+        break
+      done
+      if [ "$#" = 0 ] || [ "$needs_service" = no ] || [ -n "''${_NAKAMURA_MISAKI_COMPLETE:-}" ]; then
+        exec ${lib.getExe cfg.package} "$@"
+      fi
+      if [ "$(id -u)" != 0 ]; then
+        echo "nakamura-misaki uses the service's settings and secrets here, which only root may: sudo nakamura-misaki $*" >&2
+        exit 5
+      fi
+
+      if [ -t 0 ] && [ -t 1 ] && [ -t 2 ]; then
+        attached=(--pty)
+      else
+        attached=(--pipe)
+      fi
+      for name in TERM COLORTERM NO_COLOR LANG COLUMNS NAKAMURA_MISAKI_USER; do
+        if [ -n "''${!name:-}" ]; then
+          attached+=("--setenv=$name")
+        fi
+      done
+      case $role in
+        ${lib.concatMapStringsSep "\n  " (role: ''
+          ${role})
+            properties=(
+              ${lib.concatMapStringsSep "\n      " lib.escapeShellArg (properties role)}
+            )
+            ;;'') (lib.attrNames unit.roles)}
+      esac
+      exec systemd-run --quiet --wait --collect --expand-environment=no \
+        --property="WorkingDirectory=-$PWD" --description="nakamura-misaki $1" "''${attached[@]}" "''${properties[@]}" \
+        ${lib.getExe cfg.package} "$@"
+    '';
+  };
+in
+{
+  options.services.nakamura-misaki.commandLine = lib.mkOption {
+    type = lib.types.package;
+    internal = true;
+    readOnly = true;
+    description = "The operator's command.";
+  };
+
+  config = lib.mkIf cfg.enable {
+    services.nakamura-misaki.commandLine = command;
+    environment.systemPackages = [
+      (lib.hiPrio command)
+      # For its completions.
+      cfg.package
+    ];
+  };
+}
