@@ -12,6 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nakamura_misaki.infrastructure import logging as subject
+from nakamura_misaki.infrastructure.database.pool import SteadyQueuePool
 from nakamura_misaki.infrastructure.logging import (
     LOG_FORMATS,
     configure_logging,
@@ -271,13 +272,29 @@ def test_configuring_twice_writes_every_record_once(stderr: Stderr) -> None:
     assert stderr.getvalue() == "<4>nakamura_misaki.test: this\n"
 
 
-def test_requests_of_the_http_client_are_only_shown_when_debugging(stderr: Stderr) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("httpx2", "HTTP Request: POST"),
+        (f"{SteadyQueuePool.__module__}.SteadyQueuePool", "Pool disposed."),
+        ("alembic.runtime.migration", "Context impl PostgresqlImpl."),
+    ],
+)
+def test_what_libraries_say_all_the_time_is_only_shown_when_debugging(
+    name: str, message: str, stderr: Stderr
+) -> None:
     configure_logging("info", "journald")
-    logging.getLogger("httpx2").info("HTTP Request: POST")
+    logging.getLogger(name).info(message)
     assert stderr.getvalue() == ""
     configure_logging("debug", "journald")
-    logging.getLogger("httpx2").info("HTTP Request: POST")
-    assert "HTTP Request" in stderr.getvalue()
+    logging.getLogger(name).info(message)
+    assert message in stderr.getvalue()
+
+
+def test_the_journal_says_which_revision_is_being_applied(stderr: Stderr) -> None:
+    configure_logging("info", "journald")
+    logging.getLogger("alembic.runtime.migration").info("Running upgrade 0001 -> 0002, words")
+    assert "Running upgrade 0001 -> 0002" in stderr.getvalue()
 
 
 @pytest.mark.parametrize(("level", "log_format"), [("loud", "plain"), ("info", "xml")])

@@ -24,7 +24,15 @@ MASK = "***"
 SHORTEST_SECRET = 4
 """A shorter value is not registered: masking it would make every line unreadable."""
 
-_NOISY_LIBRARIES = ("httpx", "httpx2", "httpcore", "httpcore2", "openai")
+_NOISY_LIBRARIES = (
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "httpcore2",
+    "openai",
+    # SQLAlchemy's pool logs under the name of our class; it has a line for each disposal.
+    "nakamura_misaki.infrastructure.database.pool.SteadyQueuePool",
+)
 
 _PATTERNS = (
     # In a PostgreSQL URL even an unescaped @ or / may belong to the password.
@@ -98,8 +106,18 @@ def configure_logging(level: str = "info", format: str = "plain") -> None:  # no
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for library in _NOISY_LIBRARIES:
         logging.getLogger(library).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    migrations = logging.getLogger("alembic.runtime.migration")
+    if level == "debug":
+        migrations.removeFilter(_names_a_revision)
+    else:
+        migrations.addFilter(_names_a_revision)
     # Otherwise a failing handler prints the record's arguments, unmasked.
     logging.raiseExceptions = False
+
+
+def _names_a_revision(record: logging.LogRecord) -> bool:
+    """Whether alembic tells what it runs, and not which dialect it found."""
+    return record.levelno > logging.INFO or record.getMessage().startswith("Running")
 
 
 def default_format() -> Literal["plain", "journald"]:
