@@ -1,7 +1,8 @@
 # Each target sets up what it needs by itself: a Python >= 3.11 is enough. See tools/bootstrap.sh.
+# In the shell of `nix develop` (nix/dev-shell.nix) there is nothing to set up: it names its own Python.
 
 PACKAGE := pkgs/nakamura-misaki
-PY := $(PACKAGE)/.venv/bin/python
+PY := $(or $(DEVELOPMENT_PYTHON),$(PACKAGE)/.venv/bin/python)
 WORKERS ?= 2
 EXAMPLES ?= 5000
 
@@ -26,11 +27,12 @@ else
 	@$(PY) -m pytest $(ARGS)
 endif
 
-check: environment-dev ## formatting, lint, types, and which layer may import which
+check: environment-dev ## formatting, lint, types, which layer may import which, and the Nix files
 	@$(PY) -m ruff format --check --quiet
 	@$(PY) -m ruff check --quiet
-	@cd $(PACKAGE) && .venv/bin/python -m mypy --no-error-summary
+	@cd $(PACKAGE) && $(or $(DEVELOPMENT_PYTHON),.venv/bin/python) -m mypy --no-error-summary
 	@$(PY) -m pytest -q tests/unit/test_architecture.py
+	@sh tools/check-nix.sh
 
 bench-search: environment-dev ## measure search quality on the golden set beside BM25, ILIKE and others
 	@$(PY) tests/performance/bench_golden.py $(ARGS)
@@ -50,14 +52,12 @@ fuzz: environment-dev ## try the API with EXAMPLES (5000) requests made of its o
 format: environment-dev ## rewrite the code as `make check` wants it
 	@$(PY) -m ruff check --fix --quiet
 	@$(PY) -m ruff format --quiet
+	@sh tools/check-nix.sh format
 
 clean: ## remove what these targets made (no database is touched)
 	rm -rf $(PACKAGE)/.venv .tools .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* bench-results
 	rm -rf $(PACKAGE)/.mypy_cache $(PACKAGE)/.ruff_cache $(PACKAGE)/dist
 	find $(PACKAGE) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-environment-demo:
-	@sh tools/bootstrap.sh demo
-
-environment-dev:
-	@sh tools/bootstrap.sh dev
+environment-demo environment-dev: environment-%:
+	@[ -n "$(DEVELOPMENT_PYTHON)" ] || sh tools/bootstrap.sh $*

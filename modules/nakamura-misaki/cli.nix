@@ -48,22 +48,20 @@ let
       config.systemd.package
     ];
     text = ''
-      # Help and completion need no settings, and no root.
-      needs_service=yes role="runtime"
+      subcommand="" help="" role="runtime"
       for argument in "$@"; do
         case $argument in
-          -h | --help | --version | completion) needs_service=no ;;
+          -h | --help | --version) help=yes ;;
+          -*) ;;
+          *) [ -n "$subcommand" ] || subcommand=$argument ;;
         esac
       done
-      for argument in "$@"; do
-        case $argument in
-          init-db | maintain | migrate | reembed) role="owner" ;;
-          backup | verify-backup | restore) role="admin" ;;
-          -*) continue ;;
-        esac
-        break
-      done
-      if [ "$#" = 0 ] || [ "$needs_service" = no ] || [ -n "''${_NAKAMURA_MISAKI_COMPLETE:-}" ]; then
+      case $subcommand in
+        init-db | maintain | migrate | reembed) role="owner" ;;
+        backup | verify-backup | restore) role="admin" ;;
+      esac
+      # These need no settings, and no root.
+      if [ -n "$help" ] || [ -z "$subcommand" ] || [ "$subcommand" = completion ] || [ -n "''${_NAKAMURA_MISAKI_COMPLETE:-}" ]; then
         exec ${lib.getExe cfg.package} "$@"
       fi
       if [ "$(id -u)" != 0 ]; then
@@ -90,7 +88,7 @@ let
             ;;'') (lib.attrNames unit.roles)}
       esac
       exec systemd-run --quiet --wait --collect --expand-environment=no \
-        --property="WorkingDirectory=-$PWD" --description="nakamura-misaki $1" "''${attached[@]}" "''${properties[@]}" \
+        --property="WorkingDirectory=-$PWD" --description="nakamura-misaki $subcommand" "''${attached[@]}" "''${properties[@]}" \
         ${lib.getExe cfg.package} "$@"
     '';
   };
