@@ -14,6 +14,11 @@ from nakamura_misaki.adapters.primary.cli.main import main
 USER = "U01ABC123"
 _SETTINGS = (
     "DATABASE_OWNER_URL",
+    "DATABASE_ADMIN_URL",
+    "BACKUP_DIR",
+    "BACKUP_KEEP",
+    "BACKUP_STATUS_FILE",
+    "POSTGRESQL_PROGRAMS",
     "OPENAI_API_KEY",
     "OPENAI_BASE_URL",
     "STORAGE_BACKEND",

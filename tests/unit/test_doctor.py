@@ -250,6 +250,15 @@ async def test_older_or_no_schema_is_said_with_init_db(
     assert not [detail for detail in found.values() if "Error" in detail]
 
 
+async def test_a_newer_schema_is_not_to_be_mended_by_init_db(
+    server: Server, database: str, manager: DatabaseManager, embedder: HashingEmbedder
+) -> None:
+    server.run("UPDATE alembic_version SET version_num = '9999'", database=database)
+    detail = wrong(await run_checks(manager, embedder))["schema"]
+    assert "a newer release made it" in detail
+    assert "init-db" not in detail
+
+
 async def test_database_in_another_encoding_is_wrong(server: Server) -> None:
     name = f"test_{uuid4().hex[:16]}"
     server.run(

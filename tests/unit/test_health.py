@@ -198,6 +198,18 @@ async def test_openmetrics_is_given_to_whoever_asks_for_it(database_url: str) ->
         assert answer.text.endswith("# EOF\n")
 
 
+async def test_backups_are_told_of_where_they_note_themselves(
+    database_url: str, tmp_path: Path
+) -> None:
+    status = tmp_path / "backup.json"
+    async with watched(database_url, backup_status_file=status) as service:
+        assert await service.value("backup_last_success_timestamp_seconds") == 0
+        status.write_text('{"last_success": 1764037800.5}')
+        assert await service.value("backup_last_success_timestamp_seconds") == 1764037800.5
+    async with watched(database_url) as service:
+        assert "_backup_" not in (await service.client.get("/metrics")).text
+
+
 def test_reasons_hold_nothing_that_json_would_have_to_escape() -> None:
     for reason in Reason:
         assert json.loads(f'"{reason}"') == reason

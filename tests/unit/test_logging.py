@@ -277,6 +277,7 @@ def test_configuring_twice_writes_every_record_once(stderr: Stderr) -> None:
     [
         ("httpx2", "HTTP Request: POST"),
         (f"{SteadyQueuePool.__module__}.SteadyQueuePool", "Pool disposed."),
+        ("alembic.runtime.plugins", "setup plugin alembic.autogenerate.schemas"),
         ("alembic.runtime.migration", "Context impl PostgresqlImpl."),
     ],
 )

@@ -3,12 +3,17 @@
 import asyncio
 import logging
 import math
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
-from prometheus_client import generate_latest
+from prometheus_client import ProcessCollector, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from nakamura_misaki.domain.errors import BackupFailed
 from nakamura_misaki.domain.note import Leg, LegSkipped
+from nakamura_misaki.infrastructure.backup.status import noted_backup, noted_verification
 from nakamura_misaki.infrastructure.database.manager import DatabaseManager, PoolStatus
 from nakamura_misaki.infrastructure.histograms import MOST_SERIES
 from nakamura_misaki.infrastructure.logging import configure_logging, request_id
@@ -121,6 +126,51 @@ def test_pool_is_read_at_each_scrape() -> None:
     assert read == [10, 20, 30, 30, 7]
 
 
+def test_backups_are_read_at_each_scrape(tmp_path: Path) -> None:
+    metrics = Metrics()
+    status = tmp_path / "backup.json"
+    metrics.watch_backups(status)
+    assert {name: value for (name,), value in _backups(metrics).items()} == {
+        "backup_last_success_timestamp_seconds": 0,
+        "backup_size_bytes": 0,
+        "backup_last_failure_timestamp_seconds": 0,
+        "backup_verified_timestamp_seconds": 0,
+        "backup_verification_failed": 0,
+    }
+    before = time.time()
+    with noted_backup(status) as noted:
+        noted["size_bytes"] = 4711
+    with pytest.raises(BackupFailed), noted_verification(status):
+        raise BackupFailed("it does not restore")
+    seen = _backups(metrics)
+    assert before <= seen["backup_last_success_timestamp_seconds",] <= time.time()
+    assert (seen["backup_size_bytes",], seen["backup_verification_failed",]) == (4711, 1)
+    assert seen["backup_last_failure_timestamp_seconds",] == 0
+
+    with pytest.raises(BackupFailed), noted_backup(status):
+        raise BackupFailed("the disk is full")
+    with noted_verification(status):
+        pass
+    seen = _backups(metrics)
+    assert (
+        seen["backup_last_failure_timestamp_seconds",]
+        > seen["backup_last_success_timestamp_seconds",]
+        >= before
+    )
+    assert seen["backup_verified_timestamp_seconds",] >= before
+    assert seen["backup_verification_failed",] == 0
+    status.write_text("garbage")
+    assert set(_backups(metrics).values()) == {0}
+
+
+def _backups(metrics: Metrics) -> dict[tuple[str, ...], float]:
+    return {key: value for key, value in samples(metrics).items() if key[0].startswith("backup_")}
+
+
+def test_without_a_status_file_nothing_is_said_of_backups() -> None:
+    assert _backups(Metrics()) == {}
+
+
 def test_the_process_and_the_release_describe_themselves() -> None:
     seen = samples(Metrics())
 
@@ -129,6 +179,25 @@ def test_the_process_and_the_release_describe_themselves() -> None:
     assert [key[2] for key in seen if key[0] == "build_info"] == ["0.1.0"]
     assert math.isnan(seen["pending_embeddings",])
     assert not any(key[0].endswith("_created") for key in seen)
+
+
+def test_the_process_is_told_of_where_nothing_but_processes_is_in_proc(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = {each.name: each.samples[0].value for each in ProcessCollector(registry=None).collect()}
+    real = open
+
+    def without_stat(file: Any, *arguments: Any, **options: Any) -> Any:
+        if file == "/proc/stat":
+            raise FileNotFoundError(file)
+        return real(file, *arguments, **options)
+
+    # What a unit with ProcSubset=pid sees.
+    monkeypatch.setattr("builtins.open", without_stat)
+    seen = samples(Metrics())
+
+    assert seen["process_resident_memory_bytes",] > 10_000_000
+    assert abs(seen["process_start_time_seconds",] - usual["process_start_time_seconds"]) < 2
 
 
 async def test_a_real_manager_tells_of_operations_waits_and_failures(database_url: str) -> None:

@@ -59,6 +59,7 @@ def test_every_setting_can_be_set_by_its_variable(monkeypatch: pytest.MonkeyPatc
     values = {
         "DATABASE_URL": "postgresql+asyncpg://u:p@h/d",
         "DATABASE_OWNER_URL": "postgresql+asyncpg://o:p@h/d",
+        "DATABASE_ADMIN_URL": "postgresql+asyncpg://a:p@h/d",
         "STORAGE_BACKEND": "json",
         "JSON_DATA_DIR": "/srv/json",
         "NAKAMURA_MISAKI_DATA_DIR": "/srv/data",
@@ -86,6 +87,10 @@ def test_every_setting_can_be_set_by_its_variable(monkeypatch: pytest.MonkeyPatc
         "SLACK_API_URL": "http://localhost:9000/api/",
         "REMINDER_LEAD_MINUTES": "15",
         "SESSION_RETENTION_DAYS": "7",
+        "BACKUP_DIR": "~/backups",
+        "BACKUP_KEEP": "30",
+        "BACKUP_STATUS_FILE": "/srv/status/backup.json",
+        "POSTGRESQL_PROGRAMS": "/usr/lib/postgresql/16/bin",
         "STARTUP_TIMEOUT": "5",
         "SLOW_QUERY_SECONDS": "0.1",
         "LOG_LEVEL": "DEBUG",
@@ -97,9 +102,28 @@ def test_every_setting_can_be_set_by_its_variable(monkeypatch: pytest.MonkeyPatc
     assert {environment_name(field) for field in Settings.model_fields} == set(values)
     assert settings.model_fields_set == set(Settings.model_fields)
     assert settings.data_dir == Path("/srv/data")
+    assert settings.effective_backup_dir == Path("~/backups").expanduser()
     assert settings.openai_base_url == "http://localhost:11434/v1"
     assert settings.log_level == "debug"
     assert settings.slack_mode == "events"
+
+
+def test_backups_lie_in_the_data_directory_unless_told_otherwise(
+    credentials: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAKAMURA_MISAKI_DATA_DIR", "/srv/data")
+    url = "postgresql://admin:hunter2secret@h/d"
+    (credentials / "database-admin-url").write_text(f"{url}\n")
+    settings = load_settings()
+    assert settings.effective_backup_dir == Path("/srv/data/backups")
+    assert (settings.backup_keep, settings.backup_status_file) == (14, None)
+    assert settings.database_admin_url is not None
+    assert settings.database_admin_url.get_secret_value().startswith("postgresql+asyncpg://admin:")
+    assert "hunter2secret" not in f"{settings!r}"
+    assert log.redact("password authentication: hunter2secret") == "password authentication: ***"
+    monkeypatch.setenv("BACKUP_KEEP", "0")
+    with pytest.raises(ConfigurationError, match="BACKUP_KEEP is not valid"):
+        load_settings()
 
 
 def test_each_source_counts_more_than_the_next(
@@ -223,6 +247,7 @@ def test_the_example_stays_valid_with_every_line_uncommented(tmp_path: Path) -> 
     for field in settings.model_fields_set - {
         "database_url",
         "database_owner_url",
+        "database_admin_url",
         "json_data_dir",
         "data_dir",
     }:

@@ -45,6 +45,14 @@ class AlreadyAtWork(NakamuraMisakiError):
     """Another process is doing the same at this moment, and only one may."""
 
 
+class BackupFailed(NakamuraMisakiError):
+    """A backup could not be made, or is damaged or not what it should be."""
+
+
+class DatabaseInUse(NakamuraMisakiError):
+    """Somebody is connected to a database that is about to be replaced."""
+
+
 class StorageUnavailable(NakamuraMisakiError):
     """The database can't be reached, or stayed unreachable through all retries."""
 

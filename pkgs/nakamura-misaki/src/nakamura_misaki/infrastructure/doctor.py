@@ -8,7 +8,7 @@ from nakamura_misaki.domain.embedding import Embedder
 from nakamura_misaki.domain.errors import NakamuraMisakiError
 from nakamura_misaki.infrastructure.database.manager import DatabaseManager
 from nakamura_misaki.infrastructure.database.roles import RUNTIME_FUNCTIONS, RUNTIME_TABLES
-from nakamura_misaki.infrastructure.database.upgrade import head_revision
+from nakamura_misaki.infrastructure.database.upgrade import head_revision, is_known_revision
 
 VECTOR_INDEX_PREFIX = "ix_note_embeddings_hnsw_"
 GOOD_PGVECTOR = (0, 8, 3)
@@ -83,9 +83,13 @@ async def _schema(manager: DatabaseManager) -> Check:
     revision = await manager.run(lambda c: c.fetchval("SELECT version_num FROM alembic_version"))
     head = head_revision()
     if revision != head:
-        return Check(
-            "schema", False, f"revision {revision}, not {head}; run: nakamura-misaki init-db"
-        )
+        remedy = "run: nakamura-misaki init-db"
+        if revision is not None and not is_known_revision(revision):
+            # After a rollback: the code of one release works on the schema of the next.
+            remedy = (
+                "a newer release made it, which works with this one until you install that again"
+            )
+        return Check("schema", False, f"revision {revision}, not {head}; {remedy}")
     return Check("schema", True, f"revision {revision}")
 
 

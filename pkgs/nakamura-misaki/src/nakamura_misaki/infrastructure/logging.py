@@ -30,6 +30,7 @@ _NOISY_LIBRARIES = (
     "httpcore",
     "httpcore2",
     "openai",
+    "alembic.runtime.plugins",
     # SQLAlchemy's pool logs under the name of our class; it has a line for each disposal.
     "nakamura_misaki.infrastructure.database.pool.SteadyQueuePool",
 )

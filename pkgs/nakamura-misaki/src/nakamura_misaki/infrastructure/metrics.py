@@ -12,7 +12,9 @@ import gc
 import logging
 import math
 import platform
+import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
@@ -26,6 +28,7 @@ from prometheus_client.registry import Collector
 
 from nakamura_misaki import __version__
 from nakamura_misaki.domain.note import Leg, LegSkipped
+from nakamura_misaki.infrastructure.backup.status import read_status
 from nakamura_misaki.infrastructure.database.manager import PoolStatus
 from nakamura_misaki.infrastructure.histograms import MOST_SERIES, OTHER, Histogram
 
@@ -100,12 +103,16 @@ class Metrics:
         self.pending_embeddings.set(math.nan)
         build = self._gauge("build_info", "Which release runs, on what.", "version", "python")
         build.labels(__version__, platform.python_version()).set(1)
-        ProcessCollector(namespace=NAMESPACE, registry=self.registry)
+        _Process(namespace=NAMESPACE, registry=self.registry)
         self.registry.register(_GarbageCollection())
 
     def watch_pool(self, status: Callable[[], PoolStatus]) -> None:
         """Read the pool's state at every scrape."""
         self.registry.register(_Pool(status))
+
+    def watch_backups(self, status_file: Path) -> None:
+        """Read at every scrape what backups noted in that file."""
+        self.registry.register(_Backups(status_file))
 
     def queried(self, operation: str, seconds: float, *, failed: bool) -> None:
         self._queries.of(operation).observe(seconds)
@@ -200,6 +207,45 @@ class _Pool(Collector):
             ("waiting", "Callers that wait for a connection now.", status.waiting),
         ):
             yield GaugeMetricFamily(f"{NAMESPACE}_pool_{name}", what, value=value)
+
+
+class _Backups(Collector):
+    def __init__(self, status_file: Path) -> None:
+        self._status_file = status_file
+
+    def collect(self) -> Iterable[Metric]:
+        status = read_status(self._status_file)
+        for name, what, value in (
+            (
+                "last_success_timestamp_seconds",
+                "When the last backup was complete; 0: never.",
+                status.last_success,
+            ),
+            ("size_bytes", "Size of that backup.", status.size_bytes),
+            (
+                "last_failure_timestamp_seconds",
+                "When a backup failed last; 0: never.",
+                status.last_failure,
+            ),
+            (
+                "verified_timestamp_seconds",
+                "When the newest backup was last restored as a test; 0: never.",
+                status.verified,
+            ),
+            (
+                "verification_failed",
+                "1 if the last such test failed.",
+                status.verification_failed,
+            ),
+        ):
+            yield GaugeMetricFamily(f"{NAMESPACE}_backup_{name}", what, value=value)
+
+
+class _Process(ProcessCollector):
+    """Tells of the process also where it may not read /proc/stat: in a unit with ProcSubset=pid."""
+
+    def _boot_time(self) -> float:
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class _GarbageCollection(Collector):

@@ -68,7 +68,7 @@ def _default_data_dir() -> Path:
 
 
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
-Directory = Annotated[Path, AfterValidator(_path)]
+FilePath = Annotated[Path, AfterValidator(_path)]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 LowerCase = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 
@@ -91,9 +91,11 @@ class Settings(BaseSettings):
     """``postgresql+asyncpg://``; None: the embedded server in ``data_dir``."""
     database_owner_url: DatabaseUrl | None = None
     """For schema changes; None: ``database_url``."""
+    database_admin_url: DatabaseUrl | None = None
+    """For backups: a role from which no row is hidden, and which may create databases."""
     storage_backend: Literal["postgresql", "json"] = "postgresql"
-    json_data_dir: Directory | None = None
-    data_dir: Directory = Field(default_factory=_default_data_dir)
+    json_data_dir: FilePath | None = None
+    data_dir: FilePath = Field(default_factory=_default_data_dir)
     """Where the embedded server keeps its data."""
     workspace_id: Annotated[str, AfterValidator(_workspace)] = "default"
     time_zone: Annotated[ZoneInfo, BeforeValidator(_zone)] = Field(
@@ -137,6 +139,15 @@ class Settings(BaseSettings):
 
     reminder_lead_minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60)] = 10
     session_retention_days: Annotated[int, Field(ge=1, le=36500)] = 30
+
+    backup_dir: FilePath | None = None
+    """None: see ``effective_backup_dir``."""
+    backup_keep: Annotated[int, Field(ge=1, le=100_000)] = 14
+    backup_status_file: FilePath | None = None
+    """Where backups note how they went, for the metrics of ``serve``."""
+    postgresql_programs: FilePath | None = None
+    """The directory of pg_dump and pg_restore; None: the PATH, or the embedded server's own."""
+
     startup_timeout: Seconds = 60.0
     """How long ``serve`` waits for the database before it gives up."""
     slow_query_seconds: Seconds = 0.5
@@ -147,6 +158,11 @@ class Settings(BaseSettings):
     log_format: Annotated[Literal["plain", "journald", "json"], LowerCase] = Field(
         default_factory=default_format
     )
+
+    @property
+    def effective_backup_dir(self) -> Path:
+        """The directory that is set; else ``backups`` in ``data_dir``."""
+        return self.backup_dir or self.data_dir / "backups"
 
     @property
     def effective_embedding_provider(self) -> Literal["openai", "hashing"]:
@@ -218,7 +234,7 @@ def _register_secrets(settings: Settings) -> None:
     ):
         if value is not None:
             register_secret(value.get_secret_value())
-    for url in (settings.database_url, settings.database_owner_url):
+    for url in (settings.database_url, settings.database_owner_url, settings.database_admin_url):
         if url is not None:
             for secret in password_of(url.get_secret_value()):
                 register_secret(secret)

@@ -30,9 +30,15 @@ async def connected(url: str, application_name: str) -> AsyncIterator[AsyncConne
         await engine.dispose()
 
 
-async def become_owner(connection: AsyncConnection) -> None:
-    """Act as the owner role, where there is one and the connecting role may act as it."""
-    if await scalar(
+async def become_owner(connection: AsyncConnection, owner: str | None = None) -> None:
+    """Act as the owner role, where there is one and the connecting role may act as it.
+
+    ``owner`` is another role to act as, in any case.
+    """
+    if owner is not None:
+        quoted = connection.dialect.identifier_preparer.quote_identifier(owner)
+        await connection.exec_driver_sql(f"SET ROLE {quoted}")
+    elif await scalar(
         connection,
         "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = :name"
         " AND pg_has_role(current_user, oid, 'SET'))",

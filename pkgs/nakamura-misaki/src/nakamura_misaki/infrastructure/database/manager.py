@@ -74,7 +74,7 @@ class DatabaseManager:
     ``database_url`` is a ``postgresql+asyncpg://`` URL. ``pool_timeout`` and
     ``connect_timeout`` are in seconds: how long to wait for a free connection
     and for a new one; ``statement_timeout`` likewise: how long a statement may
-    run, and a transaction lie idle. Row-level security sees the workspace through
+    run, and a transaction lie idle. ``role`` is one to act as, other than the URL's. Row-level security sees the workspace through
     the setting ``nakamura_misaki.workspace_id``, which every connection carries
     from its start; a connection lent to another workspace is switched on the way.
 
@@ -95,6 +95,7 @@ class DatabaseManager:
         statement_timeout: float = 60.0,
         workspace_id: str = "default",
         application_name: str = "nakamura-misaki",
+        role: str | None = None,
         observer: QueryObserver | None = None,
     ) -> None:
         self.workspace_id = workspace_id
@@ -123,6 +124,7 @@ class DatabaseManager:
                     "lock_timeout": f"{min(10.0, statement_timeout):.3f}s",
                     "idle_in_transaction_session_timeout": f"{statement_timeout:.3f}s",
                     WORKSPACE_SETTING: workspace_id,
+                    **({} if role is None else {"role": role}),
                 },
             },
         )

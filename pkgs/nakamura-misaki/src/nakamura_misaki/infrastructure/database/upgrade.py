@@ -64,8 +64,11 @@ def head_revision() -> str:
     return head
 
 
-async def upgrade(url: str, *, revision: str = "head") -> UpgradeReport:
+async def upgrade(url: str, *, revision: str = "head", owner: str | None = None) -> UpgradeReport:
     """Bring the database to ``revision``, with roles, extension and grants.
+
+    ``owner`` is for a role that may act as any: the one that owns the tables, where
+    that is not the usual one. No roles are made then.
 
     Raises ConfigurationError (extension missing and not to be created here),
     SchemaOutdated (the database is newer than this release) and
@@ -73,9 +76,9 @@ async def upgrade(url: str, *, revision: str = "head") -> UpgradeReport:
     """
     async with connected(url, "nakamura-misaki init-db") as connection:
         async with _locked(connection):
-            actions = await _prepare_roles(connection)
+            actions = [] if owner else await _prepare_roles(connection)
             actions += await _prepare_extension(connection)
-            await become_owner(connection)
+            await become_owner(connection, owner)
             await _require_ownership(connection)
             before = await connection.run_sync(_current_revision)
             if before is None or before != _resolve(revision):
@@ -269,9 +272,14 @@ def _resolve(revision: str) -> str:
     return head_revision() if revision == "head" else revision
 
 
+def is_known_revision(revision: str) -> bool:
+    """Whether this release knows the revision; one that it does not know is of a newer one."""
+    scripts = ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    return revision in {script.revision for script in scripts}
+
+
 def _require_known(revision: str | None) -> None:
-    known = {s.revision for s in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
-    if revision is not None and revision not in known:
+    if revision is not None and not is_known_revision(revision):
         raise SchemaOutdated(
             f"The database is at schema revision {revision}, which this release does not know:"
             " it was made by a newer one. Use that release."

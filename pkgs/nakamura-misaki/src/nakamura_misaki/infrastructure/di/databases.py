@@ -27,6 +27,7 @@ def demo_settings(settings: "Settings") -> "Settings":
             "storage_backend": "postgresql",
             "database_url": None,
             "database_owner_url": None,
+            "database_admin_url": None,
             "embedding_provider": "hashing",
             "embedding_dimensions": None,
         }

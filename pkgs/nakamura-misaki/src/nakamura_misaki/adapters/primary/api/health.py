@@ -33,6 +33,8 @@ def health_router(app: App, metrics: Metrics, readiness: Readiness | None = None
     pending = _PendingCount(app, metrics)
     if app.manager is not None:
         metrics.watch_pool(app.manager.pool_status)
+    if app.settings.backup_status_file is not None:
+        metrics.watch_backups(app.settings.backup_status_file)
 
     @router.get("/health/live")
     async def live() -> Response:

@@ -10,7 +10,7 @@ from nakamura_misaki.domain.errors import NakamuraMisakiError
 
 EXIT_CODES = (
     (0, "done"),
-    (1, "a check failed, or some entries were rejected"),
+    (1, "a check failed, some entries were rejected, or a backup could not be made or used"),
     (2, "bad input: an argument or a value that breaks a rule; nothing was changed"),
     (3, "there is no such task, handoff, note or session"),
     (4, "another entry holds that id"),
