@@ -75,6 +75,9 @@ in
 
   statix = inRepository "statix" [ pkgs.statix ] "statix check .";
 
+  # Each alert fires when it should, and keeps still when it should.
+  alerts = import ../nixos-tests/alerts.nix { inherit lib pkgs; };
+
   deadnix = inRepository "deadnix" [ pkgs.deadnix ] "deadnix --fail .";
 }
 // prefixed "eval" evaluationTests

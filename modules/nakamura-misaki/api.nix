@@ -48,7 +48,7 @@ in
       default = null;
       example = "/run/secrets/nakamura-misaki/api-tokens";
       description = ''
-        A file with bearer tokens, one `name:token` a line (docs/api.md), beside those that
+        A file with bearer tokens, one `NAME SECRET [WORKSPACE [USER]]` a line (docs/api.md), beside those that
         `nakamura-misaki token create` makes.
       '';
     };
@@ -97,9 +97,6 @@ in
         RestartPreventExitStatus = "5 7";
         StateDirectory = "nakamura-misaki";
         StateDirectoryMode = "0700";
-        ReadWritePaths = lib.optional (
-          cfg.storage.backend == "json" && !lib.hasPrefix "/var/lib/nakamura-misaki/" cfg.storage.jsonDataDir
-        ) cfg.storage.jsonDataDir;
       };
     };
 

@@ -45,6 +45,7 @@ let
     name = "nakamura-misaki";
     runtimeInputs = [
       pkgs.coreutils
+      pkgs.util-linux
       config.systemd.package
     ];
     text = ''
@@ -69,6 +70,16 @@ let
         exit 5
       fi
 
+      # An import of somebody's home, which only root and that person can enter.
+      if [ "$subcommand" = migrate ]; then
+        for argument in "$@"; do
+          if [ -d "$argument" ] && ! runuser -u ${unit.roles.owner.user} -- test -r "$argument" -a -x "$argument"; then
+            echo "The user ${unit.roles.owner.user}, who imports, can't read $argument: name it in services.nakamura-misaki.migration.legacyDataDir, or copy it to where that user can read it." >&2
+            exit 2
+          fi
+        done
+      fi
+
       if [ -t 0 ] && [ -t 1 ] && [ -t 2 ]; then
         attached=(--pty)
       else
@@ -87,6 +98,18 @@ let
             )
             ;;'') (lib.attrNames unit.roles)}
       esac
+      # systemd would say that it could not set up credentials, and not which.
+      for property in "''${properties[@]}"; do
+        case $property in
+          --property=LoadCredential=*)
+            file=''${property#*:}
+            if ! [ -e "$file" ]; then
+              echo "There is no file $file, which holds a secret: see \"When a unit fails\" in docs/operations.md." >&2
+              exit 5
+            fi
+            ;;
+        esac
+      done
       exec systemd-run --quiet --wait --collect --expand-environment=no \
         --property="WorkingDirectory=-$PWD" --description="nakamura-misaki $subcommand" "''${attached[@]}" "''${properties[@]}" \
         ${lib.getExe cfg.package} "$@"

@@ -35,7 +35,9 @@ in
       nakamura-misaki, a team assistant in Slack that keeps tasks, handoffs, notes and sessions
       in PostgreSQL with pgvector'';
 
-    package = lib.mkPackageOption pkgs "nakamura-misaki" { };
+    package = lib.mkPackageOption pkgs "nakamura-misaki" {
+      example = "inputs.nakamura-misaki.packages.\${pkgs.stdenv.hostPlatform.system}.default";
+    };
 
     user = mkOption {
       type = types.str;
@@ -59,7 +61,7 @@ in
       type = types.nonEmptyStr;
       default = if config.time.timeZone != null then config.time.timeZone else "Asia/Tokyo";
       defaultText = lib.literalExpression ''if config.time.timeZone != null then config.time.timeZone else "Asia/Tokyo"'';
-      example = "Asia/Tokyo";
+      example = "Europe/Berlin";
       description = "The time zone in which the team says a time, and in which times are shown to it.";
     };
 

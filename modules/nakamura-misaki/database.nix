@@ -40,7 +40,7 @@ let
   connections = db.poolSize + db.maxOverflow;
   # Beside the service: the timers' jobs, the command line and what PostgreSQL keeps for superusers.
   spare = 15;
-  allowed = postgresql.settings.max_connections or 100;
+  allowed = lib.toInt (toString (postgresql.settings.max_connections or 100));
 
   memory = db.tuning.memory;
   megabytes = n: "${toString n}MB";
@@ -184,6 +184,8 @@ in
               RestartSec = "10s";
               # The rest is not mended by waiting: a setting, rights, a schema of a newer release.
               RestartPreventExitStatus = "1 2 5 7 70";
+              # A newer release's schema, after a rollback: it stays, and the service works on it.
+              SuccessExitStatus = 7;
               TimeoutStartSec = "1h";
             };
           }
@@ -192,11 +194,13 @@ in
 
       (lib.mkIf db.createLocally {
         services.postgresql = {
-          enable = true;
+          # Weaker than anything another module says, so that what it says is seen (see isShared).
+          enable = lib.mkOverride 1100 true;
           # Stronger than the default that system.stateVersion makes, weaker than yours.
           package = lib.mkIf (db.package != null) (lib.mkOverride 900 db.package);
           extensions = extensions: [ extensions.pgvector ];
-          authentication = hbaLine;
+          # The first line that fits counts: ours goes before those for all databases, also early ones.
+          authentication = lib.mkOrder 400 hbaLine;
           inherit identMap;
           settings = lib.mkIf db.tuning.enable (
             lib.mapAttrs (_: lib.mkDefault) {
@@ -218,8 +222,20 @@ in
 
         assertions = [
           {
-            assertion = config.systemd.targets ? postgresql;
+            assertion = postgresql.enable -> config.systemd.targets ? postgresql;
             message = "services.nakamura-misaki needs the postgresql.target of NixOS 25.11 or newer.";
+          }
+          {
+            assertion = postgresql.enable;
+            message = "services.postgresql.enable is false on this host, but services.nakamura-misaki.database.createLocally needs the server: leave it on, or use a server elsewhere by createLocally = false.";
+          }
+          {
+            assertion = lib.elem "/run/postgresql" (
+              map lib.trim (
+                lib.splitString "," (postgresql.settings.unix_socket_directories or "/run/postgresql")
+              )
+            );
+            message = "services.postgresql.settings.unix_socket_directories leaves out /run/postgresql, where nakamura-misaki looks for the server: add it.";
           }
           {
             assertion = lib.versionAtLeast postgresql.package.version "16";

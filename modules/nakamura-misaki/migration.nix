@@ -22,6 +22,8 @@ let
   fetch = pkgs.writeShellScript "nakamura-misaki-fetch-legacy-data" ''
     set -euo pipefail
     export PATH=${lib.makeBinPath [ pkgs.coreutils ]}
+    # Exit code 1 is the import's, and ends it for good.
+    trap 'exit 2' ERR
     source=$1 copy=$2 owner=$3
     if ! [ -d "$source" ]; then
       echo "There is no directory $source, which services.nakamura-misaki.migration.legacyDataDir names; nothing was imported." >&2
@@ -75,14 +77,17 @@ in
       };
       serviceConfig = {
         Type = "oneshot";
-        ExecStartPre = "+${
-          utils.escapeSystemdExecArgs [
-            fetch
-            source
-            copy
-            unit.roles.owner.user
-          ]
-        }";
+        # A command of ExecStart and no ExecStartPre, of which RestartPreventExitStatus knows nothing.
+        ExecStart = lib.mkBefore [
+          "+${
+            utils.escapeSystemdExecArgs [
+              fetch
+              source
+              copy
+              unit.roles.owner.user
+            ]
+          }"
+        ];
         ExecStopPost = "${finish} ${mark}";
         StateDirectory = "nakamura-misaki-import";
         StateDirectoryMode = "0700";

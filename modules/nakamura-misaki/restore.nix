@@ -16,10 +16,11 @@ let
   stopped =
     map (name: "${name}.timer") timers
     ++ map (name: "${name}.service") timers
-    ++ [
-      "nakamura-misaki-api.service"
-      "nakamura-misaki-migrate.service"
-    ];
+    ++ [ "nakamura-misaki-api.service" ]
+    # systemctl fails over a unit that this host has not.
+    ++ lib.optional (
+      config.systemd.services ? nakamura-misaki-migrate
+    ) "nakamura-misaki-migrate.service";
   started = [
     "nakamura-misaki-api.service"
   ]
@@ -68,11 +69,18 @@ let
         exit 2
       fi
 
-      start() {
+      start_again() {
+        status=$?
         echo "Starting the service again ..." >&2
-        systemctl restart nakamura-misaki-init-db.service && systemctl start ${lib.escapeShellArgs started}
+        # A restart asked for by a person is no crash: it must not meet the limit of those.
+        systemctl reset-failed nakamura-misaki-init-db.service nakamura-misaki-api.service || true
+        if ! { systemctl restart nakamura-misaki-init-db.service && systemctl start ${lib.escapeShellArgs started}; }; then
+          echo "The service did not start: journalctl -u nakamura-misaki-init-db -u nakamura-misaki-api" >&2
+          [ "$status" != 0 ] || status=1
+        fi
+        exit "$status"
       }
-      trap 'start || echo "The service did not start: journalctl -u nakamura-misaki-init-db -u nakamura-misaki-api" >&2' EXIT
+      trap start_again EXIT
       echo "Stopping the service and its timers ..." >&2
       systemctl stop ${lib.escapeShellArgs stopped}
       nakamura-misaki restore "$@"

@@ -163,12 +163,8 @@ in
 
     assertions = [
       {
-        assertion = cfg.reminders.enable -> cfg.slack.botTokenFile != null;
-        message = "services.nakamura-misaki.reminders go out by Slack: set slack.enable and slack.botTokenFile, or reminders.enable = false.";
-      }
-      {
         assertion = cfg.reminders.enable -> cfg.slack.enable;
-        message = "services.nakamura-misaki.reminders go out by Slack, and slack.enable is false: set one or the other.";
+        message = "services.nakamura-misaki.reminders go out by Slack, and slack.enable is false: enable it, or set reminders.enable = false.";
       }
     ];
   };

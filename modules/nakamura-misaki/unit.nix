@@ -76,11 +76,16 @@ rec {
       "afterSchema"
     ]
     // {
-      # PostgreSQL is wanted and not required: when it is restarted, nothing of ours stops.
+      # Nothing requires PostgreSQL: when it is restarted, nothing of ours stops. And nothing wants it,
+      # not even init-db: a job that requires init-db would have systemd start what that one wants,
+      # and a server that an operator stopped would come back with the next timer.
       after = online ++ local ++ schema ++ (unit.after or [ ]);
-      wants = online ++ local ++ (unit.wants or [ ]);
+      wants = online ++ (unit.wants or [ ]);
       requires = schema ++ (unit.requires or [ ]);
-      environment = environmentOf role // (unit.environment or { });
+      # A % begins one of systemd's specifiers.
+      environment = lib.mapAttrs (_: lib.replaceStrings [ "%" ] [ "%%" ]) (
+        environmentOf role // (unit.environment or { })
+      );
       serviceConfig = lib.mkMerge [
         (hardening { network = needsNetwork; })
         {
@@ -92,6 +97,14 @@ rec {
           # Settings may also come from a .env in the working directory; here there is none.
           WorkingDirectory = "/";
         }
+        # The files of the backend `json`, which the service and what timers run write to.
+        (lib.mkIf (cfg.storage.backend == "json" && role == "runtime") {
+          StateDirectory = "nakamura-misaki";
+          StateDirectoryMode = "0700";
+          ReadWritePaths = lib.optional (
+            !lib.hasPrefix "/var/lib/nakamura-misaki/" cfg.storage.jsonDataDir
+          ) cfg.storage.jsonDataDir;
+        })
         (unit.serviceConfig or { })
       ];
     };

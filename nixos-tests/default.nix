@@ -1,0 +1,30 @@
+# Tests of whole hosts, each booted in virtual machines. Of the flake:
+#   nix build .#checks.x86_64-linux.vm-crud
+{
+  pkgs,
+  # The module of the service, of sops-nix, and the service's package.
+  module,
+  sops,
+  package,
+}:
+pkgs.lib.genAttrs
+  [
+    "backup-restore"
+    "crud"
+    "external-database"
+    "migrate"
+    "secrets"
+    "service"
+    "upgrade"
+    "vector-search"
+  ]
+  (
+    name:
+    pkgs.testers.runNixOSTest {
+      imports = [
+        ./common.nix
+        (./. + "/${name}.nix")
+      ];
+      _module.args = { inherit module sops package; };
+    }
+  )
