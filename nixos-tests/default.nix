@@ -7,24 +7,29 @@
   sops,
   package,
 }:
-pkgs.lib.genAttrs
-  [
-    "backup-restore"
-    "crud"
-    "external-database"
-    "migrate"
-    "secrets"
-    "service"
-    "upgrade"
-    "vector-search"
-  ]
-  (
-    name:
+let
+  test =
+    name: settings:
     pkgs.testers.runNixOSTest {
       imports = [
         ./common.nix
         (./. + "/${name}.nix")
+        settings
       ];
       _module.args = { inherit module sops package; };
-    }
-  )
+    };
+in
+pkgs.lib.genAttrs [
+  "backup-restore"
+  "crud"
+  "external-database"
+  "migrate"
+  "secrets"
+  "service"
+  "upgrade"
+  "vector-search"
+] (name: test name { })
+// {
+  # The same without a network between them.
+  external-database-on-one-machine = test "external-database" { onOneMachine = true; };
+}
