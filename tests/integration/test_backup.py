@@ -3,11 +3,13 @@
 import asyncio
 import hashlib
 import json
+import signal
 import stat
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -276,10 +278,15 @@ def test_pg_dump_that_is_missing_or_older_than_the_server_is_one_sentence(
     assert (stage.cli("backup").code, stage.dumps()) == (5, [])
 
 
-def test_interrupted_backup_cleans_up_and_says_that_it_failed(stage: BackupStage) -> None:
-    """As systemd ends a timer's unit: SIGTERM."""
+@pytest.mark.parametrize("on_ctrl_c", [signal.default_int_handler, signal.SIG_IGN])
+def test_interrupted_backup_cleans_up_and_says_that_it_failed(
+    stage: BackupStage, on_ctrl_c: Any
+) -> None:
+    """As systemd ends a timer's unit: SIGTERM; also where a shell's background ignores Ctrl-C."""
     gate = Gate(stage, "pg_dump", when="--snapshot")
+    before = signal.signal(signal.SIGINT, on_ctrl_c)
     with started(stage.command(POSTGRESQL_PROGRAMS=str(gate.directory)), "backup") as process:
+        signal.signal(signal.SIGINT, before)
         gate.wait()
         assert len(stage.names()) == 1
         process.terminate()

@@ -1,8 +1,8 @@
 """``backup`` and ``verify-backup``: copies of the database, and the proof that they restore."""
 
 import signal
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -128,6 +128,8 @@ NO_MANIFEST = "there is no manifest beside the dump, so that its rows can't be c
 
 def run(call: Invocation, work: "Callable[[BackupCommands], Coroutine[Any, Any, T]]") -> T:
     """Do it, with a progress bar; SIGTERM ends it as Ctrl-C does, cleaned up."""
+    import asyncio
+
     from nakamura_misaki.infrastructure.di.backups import BackupCommands
 
     with ExitStack() as at_the_end:
@@ -143,25 +145,30 @@ def run(call: Invocation, work: "Callable[[BackupCommands], Coroutine[Any, Any, 
             call.settings, demo=call.demo, announce=call.announce, on_progress=on_progress
         )
 
+        told_to_end = False
+
         async def until_sigterm() -> T:
-            with _sigterm_like_ctrl_c():
+            loop, task = asyncio.get_running_loop(), asyncio.current_task()
+            assert task is not None
+
+            def on_sigterm() -> None:
+                nonlocal told_to_end
+                told_to_end = True
+                task.cancel()
+
+            loop.add_signal_handler(signal.SIGTERM, on_sigterm)
+            try:
                 return await work(commands)
+            finally:
+                loop.remove_signal_handler(signal.SIGTERM)
 
-        return call.wait_for(until_sigterm())
-
-
-@contextmanager
-def _sigterm_like_ctrl_c() -> Iterator[None]:
-    """A timer's unit that is stopped leaves nothing behind, and notes that it failed."""
-    on_ctrl_c = signal.getsignal(signal.SIGINT)  # asyncio's, which cancels what runs
-    if not callable(on_ctrl_c):
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, on_ctrl_c)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        try:
+            return call.wait_for(until_sigterm())
+        except asyncio.CancelledError:
+            if told_to_end:
+                # A timer's unit that is stopped leaves nothing behind, and notes that it failed.
+                raise KeyboardInterrupt from None
+            raise
 
 
 def contents(rows: "Mapping[str, int]") -> str:
