@@ -12,7 +12,9 @@
 let
   # On a host of topologies.nix the option is set to `value`, with the others of the same host. What `shows` sees was
   # the first of `expected`, and becomes the second. `alone`: where a value changes what the others show.
-  rows = import ./rendered-options.nix { inherit lib pkgs sops; };
+  rows =
+    import ./rendered-service.nix { inherit lib pkgs; }
+    ++ import ./rendered-operations.nix { inherit lib sops; };
 
   set = row: {
     services.nakamura-misaki = lib.setAttrByPath (lib.splitString "." row.option) (
