@@ -13,59 +13,35 @@ let
   # Key in the file → the option that takes the decrypted file, and whether it is turned on.
   secrets = {
     database-url = {
-      option = [
-        "database"
-        "urlFile"
-      ];
+      option = "database.urlFile";
       wanted = !cfg.database.createLocally;
     };
     database-owner-url = {
-      option = [
-        "database"
-        "ownerUrlFile"
-      ];
+      option = "database.ownerUrlFile";
       wanted = !cfg.database.createLocally;
     };
     database-admin-url = {
-      option = [
-        "database"
-        "adminUrlFile"
-      ];
+      option = "database.adminUrlFile";
       wanted = !cfg.database.createLocally && cfg.backup.enable;
     };
     openai-api-key = {
-      option = [
-        "embedding"
-        "apiKeyFile"
-      ];
+      option = "embedding.apiKeyFile";
       wanted = lib.elem "openai-api-key" cfg.sops.keys;
     };
     api-tokens = {
-      option = [
-        "api"
-        "tokensFile"
-      ];
+      option = "api.tokensFile";
       wanted = lib.elem "api-tokens" cfg.sops.keys;
     };
     slack-bot-token = {
-      option = [
-        "slack"
-        "botTokenFile"
-      ];
+      option = "slack.botTokenFile";
       wanted = cfg.slack.enable;
     };
     slack-app-token = {
-      option = [
-        "slack"
-        "appTokenFile"
-      ];
+      option = "slack.appTokenFile";
       wanted = cfg.slack.enable && cfg.slack.mode == "socket";
     };
     slack-signing-secret = {
-      option = [
-        "slack"
-        "signingSecretFile"
-      ];
+      option = "slack.signingSecretFile";
       wanted = cfg.slack.enable && cfg.slack.mode == "events";
     };
   };
@@ -122,7 +98,9 @@ in
         lib.mapAttrsToList (
           key:
           { option, wanted }:
-          lib.setAttrByPath option (lib.mkIf wanted (lib.mkDefault config.sops.secrets.${secret key}.path))
+          lib.setAttrByPath (lib.splitString "." option) (
+            lib.mkIf wanted (lib.mkDefault config.sops.secrets.${secret key}.path)
+          )
         ) secrets
       );
 
