@@ -122,7 +122,7 @@ def settings_for(storage: str | Path, **more: object) -> Settings:
         more |= {"storage_backend": "json", "json_data_dir": storage}
     else:
         more |= {"database_url": storage}
-    return Settings(workspace_id=OURS, embedding_provider="hashing", **more)  # type: ignore[arg-type]  # any
+    return Settings(workspace_id=OURS, embedding_provider="hashing", **more)
 
 
 @asynccontextmanager

@@ -43,7 +43,7 @@ class Backend:
 
 def task(title: str = "API統合テスト", **fields: object) -> Task:
     values = {"id": uuid4(), "assignee_user_id": "U1", "creator_user_id": "U2", **fields}
-    return Task(title=title, **values)  # type: ignore[arg-type]  # any fields
+    return Task(title=title, **values)
 
 
 def handoff(**fields: object) -> Handoff:
@@ -55,12 +55,12 @@ def handoff(**fields: object) -> Handoff:
         "handoff_at": NOON,
         **fields,
     }
-    return Handoff(**values)  # type: ignore[arg-type]  # any fields
+    return Handoff(**values)
 
 
 def note(content: str, **fields: object) -> Note:
-    return Note(**{"id": uuid4(), "user_id": "U1", "content": content, **fields})  # type: ignore[arg-type]  # any fields
+    return Note(**{"id": uuid4(), "user_id": "U1", "content": content, **fields})
 
 
 def session(id_: str = "sess_1", **fields: object) -> Session:
-    return Session(**{"id": id_, "user_id": "U1", **fields})  # type: ignore[arg-type]  # any fields
+    return Session(**{"id": id_, "user_id": "U1", **fields})

@@ -162,7 +162,7 @@ def _view(workspace: Workspace, arguments: Arguments, kind: str) -> dict[str, An
         found += problems(view.get("blocks", []), "/view/blocks", MOST_IN_VIEW)
     if found:
         raise _refused_for("invalid_arguments", found)
-    return {"id": workspace.new_id("V"), **view}  # type: ignore[dict-item]
+    return {"id": workspace.new_id("V"), **view}
 
 
 def _written(workspace: Workspace, caller: Caller, channel: str, arguments: Arguments) -> Message:

@@ -113,7 +113,7 @@ class Changes:
         with self._changed:
             return self._changed.wait_for(holds, timeout)
 
-    async def wait_async(self, holds: Callable[[], bool], timeout: float) -> bool:  # noqa: ASYNC109
+    async def wait_async(self, holds: Callable[[], bool], timeout: float) -> bool:
         event = asyncio.Event()
         waiting = (asyncio.get_running_loop(), event)
         with self._changed:

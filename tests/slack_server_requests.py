@@ -66,7 +66,7 @@ def command_form(command: Mapping[str, str]) -> bytes:
     return urlencode(command).encode()
 
 
-async def post(url: str, headers: Mapping[str, str], body: bytes, timeout: float = 3.0) -> Reply:  # noqa: ASYNC109
+async def post(url: str, headers: Mapping[str, str], body: bytes, timeout: float = 3.0) -> Reply:
     """Send the bytes as they are. Raises TimeoutError after so many seconds: Slack waits for 3."""
     limit = aiohttp.ClientTimeout(total=timeout)
     async with (

@@ -29,7 +29,7 @@ class Waiting:
         self,
         wanted: str | Callable[[Call], bool],
         count: int = 1,
-        timeout: float = PATIENCE,  # noqa: ASYNC109
+        timeout: float = PATIENCE,
     ) -> list[Call]:
         """The calls of a method, or those a predicate picks, when so many were dealt with."""
         return await self._wait(self._calls(wanted, count), timeout)
@@ -43,7 +43,7 @@ class Waiting:
         self,
         count: int = 1,
         channel: str | None = None,
-        timeout: float = PATIENCE,  # noqa: ASYNC109
+        timeout: float = PATIENCE,
     ) -> list[Message]:
         """What the app posted, in order, when that is so many messages or more."""
         return await self._wait(self._messages(count, channel), timeout)
@@ -53,7 +53,7 @@ class Waiting:
     ) -> list[Message]:
         return self._wait_sync(self._messages(count, channel), timeout)
 
-    async def wait_for_ack(self, envelope_id: str, timeout: float = PATIENCE) -> Ack:  # noqa: ASYNC109
+    async def wait_for_ack(self, envelope_id: str, timeout: float = PATIENCE) -> Ack:
         """The first ack of an envelope."""
         return await self._wait(self._ack(envelope_id), timeout)
 
@@ -63,7 +63,7 @@ class Waiting:
     async def wait_for_connections(
         self,
         count: int = 1,
-        timeout: float = PATIENCE,  # noqa: ASYNC109
+        timeout: float = PATIENCE,
     ) -> list[Connection]:
         """The open connections of Socket Mode, when there are exactly so many."""
         return await self._wait(self._connections(count), timeout)
@@ -73,7 +73,7 @@ class Waiting:
     ) -> list[Connection]:
         return self._wait_sync(self._connections(count), timeout)
 
-    async def wait_until(self, holds: Callable[[], bool], timeout: float = PATIENCE) -> None:  # noqa: ASYNC109
+    async def wait_until(self, holds: Callable[[], bool], timeout: float = PATIENCE) -> None:
         """Until a condition on what the server recorded holds; it is asked again at every record."""
         await self._wait(lambda: holds() or None, timeout)
 
@@ -85,7 +85,7 @@ class Waiting:
         where = dm(channel) if channel in self.workspace.users else channel
         return [message for message in self.workspace.posted if message.channel == where]
 
-    async def _wait(self, find: Callable[[], T | None], timeout: float) -> T:  # noqa: ASYNC109
+    async def _wait(self, find: Callable[[], T | None], timeout: float) -> T:
         await self.changes.wait_async(lambda: find() is not None, timeout)
         return self._found(find, timeout)
 

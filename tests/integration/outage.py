@@ -93,7 +93,7 @@ class Traffic:
     async def _ask(self, method: str, path: str, **options: object) -> httpx.Response | None:
         began = time.monotonic()
         try:
-            answer = await self.client.request(method, path, **options)  # type: ignore[arg-type]
+            answer = await self.client.request(method, path, **options)
         except httpx.HTTPError as error:
             self.answers.append(Answer(0, None, began, time.monotonic(), repr(error)))
             return None

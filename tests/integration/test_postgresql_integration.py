@@ -144,10 +144,10 @@ async def test_note_vector_search_workflow(
     await notes.add(user_id="U2", content="会議室の予約は秘書へ")
     found = await notes.search("cost", "U1", 1)
     assert [note.id for note in found] == [wanted.id]
-    assert found[0].legs == (Leg.VECTOR,)  # type: ignore[attr-defined]
+    assert found[0].legs == (Leg.VECTOR,)
     assert found.legs == (Leg.VECTOR, Leg.WORDS)
     assert (await notes.search("費用", None, 1))[0].id == wanted.id
-    assert (await notes.search("支出", None, 1))[0].legs == (Leg.VECTOR, Leg.WORDS)  # type: ignore[attr-defined]
+    assert (await notes.search("支出", None, 1))[0].legs == (Leg.VECTOR, Leg.WORDS)
     assert await repository.count_pending() == 0
 
 

@@ -189,7 +189,7 @@ async def test_reembedding_killed_at_five_moments_ends_as_an_undisturbed_one(
             while len(kills) < KILLS:
                 process = command.start(*REEMBED)
                 if not kills:  # the first one with something done, on however busy a machine
-                    while not await vectors_of_new(server.url(database)):  # noqa: ASYNC110
+                    while not await vectors_of_new(server.url(database)):  # noqa: ASYNC110  (the server's)
                         await asyncio.sleep(0.005)
                 else:  # what is done already is passed over, so that these moments lie farther on
                     await asyncio.sleep(chance.uniform(0.05, 0.7 * lasted))

@@ -195,7 +195,7 @@ def test_dump_of_a_newer_schema_is_refused_before_anything_is_done(stage: Backup
     assert stage.databases() == []
 
 
-def _lie_in(dump: Path):  # type: ignore[no-untyped-def]
+def _lie_in(dump: Path):
     def change() -> None:
         manifest = dump.with_suffix(".json")
         noted = json.loads(manifest.read_text("utf-8")) | {"schema_revision": head_revision()}

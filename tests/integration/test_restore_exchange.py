@@ -60,7 +60,7 @@ def test_whoever_looks_into_the_new_database_does_not_stop_it(
     real = exchange.exchange
     guests = []
 
-    async def with_a_guest(server: object, driver: object, new: str, before: str, **rest: bool):  # type: ignore[no-untyped-def]
+    async def with_a_guest(server: object, driver: object, new: str, before: str, **rest: bool):
         guests.append(await connect(stage.server.url(new)))
         return await real(server, driver, new, before, **rest)
 

@@ -87,7 +87,7 @@ class _Share:
                 question = self._corpus.question()
                 yield lambda q=question: self._repository.search(q, self._user_id, WANTED)
 
-        return percentile(await latencies(questions()), 0.95)  # type: ignore[arg-type]
+        return percentile(await latencies(questions()), 0.95)
 
     async def _recall(self, connection: Connection) -> float:
         wanted = min(WANTED, len(self._places))

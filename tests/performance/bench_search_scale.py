@@ -183,10 +183,8 @@ async def _search(
 
         async def nearest(target: Any) -> list[Any]:
             if which is None:
-                return await connection.fetch(_NEAREST, user_id, embedder.model, target)  # type: ignore[no-any-return]
-            return await connection.fetch(  # type: ignore[no-any-return]
-                _AMONG, user_id, embedder.model, target, which, FEW_NOTES
-            )
+                return await connection.fetch(_NEAREST, user_id, embedder.model, target)
+            return await connection.fetch(_AMONG, user_id, embedder.model, target, which, FEW_NOTES)
 
         await nearest(targets[0])
         vector_leg = await latencies((lambda t=t: nearest(t)) for t in targets)

@@ -62,7 +62,7 @@ class Ways:
 
     async def _search(self, repository: PostgreSQLNoteRepository, question: str) -> Scored:
         found = await repository.search(question, None, DEPTH)
-        return [(self._names[note.id], note.score) for note in found]  # type: ignore[attr-defined]
+        return [(self._names[note.id], note.score) for note in found]
 
 
 @asynccontextmanager

@@ -40,7 +40,7 @@ async def test_queries_of_a_request_carry_its_id(api: Api, monkeypatch: pytest.M
 
     async def listening(*arguments: object, **more: object) -> object:
         seen.add(request_id.get())
-        return await ask(*arguments, **more)  # type: ignore[arg-type]  # passed on as they are
+        return await ask(*arguments, **more)
 
     monkeypatch.setattr(repository, "list_by_user", listening)
     ids = [f"id-{n}" for n in range(10)]

@@ -132,7 +132,7 @@ def test_what_is_known_of_a_file_with_more_in_it_is_read(path: Path) -> None:
 def test_two_at_once_lose_nothing_of_each_other(path: Path) -> None:
     def often(note: object) -> None:
         for _ in range(100):
-            with note(path):  # type: ignore[operator]
+            with note(path):
                 pass
 
     threads = [

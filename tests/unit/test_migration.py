@@ -347,7 +347,7 @@ async def test_vectors_that_the_store_cannot_keep_are_counted(tmp_path):
 
 async def test_big_directory_is_written_in_batches(tmp_path):
     class Counting(JsonNoteRepository):
-        sizes: list[int] = []  # noqa: RUF012
+        sizes: list[int] = []  # noqa: RUF012  (of the one instance)
 
         async def save_many(self, notes, embeddings=None):
             notes = list(notes)

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -127,8 +128,7 @@ class ChangedBefore(LegacyDirectory):
 
     def _change(self, moment):
         if moment == self.moment:
-            write_to = os.path.join(self.name, "notes/decisions.json")  # noqa: PTH118
-            with open(write_to, "a") as file:  # noqa: PTH123
+            with (Path(self.name) / "notes/decisions.json").open("a") as file:
                 file.write("\n")
 
     def scan(self):

@@ -172,7 +172,7 @@ async def test_a_slow_vector_of_an_old_text_is_not_stored(manager: DatabaseManag
 
 async def test_another_model_is_refused_never_mixed(manager: DatabaseManager) -> None:
     first = PostgreSQLNoteRepository(manager, Planted())
-    first._embedder.vectors = {"猫": [1, 0, 0]}  # type: ignore[union-attr]
+    first._embedder.vectors = {"猫": [1, 0, 0]}
     await first.save(a_note("猫"))
     other = PostgreSQLNoteRepository(manager, Planted("other@4", 4))
     note = await other.save(a_note("犬"))

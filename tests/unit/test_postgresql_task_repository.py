@@ -23,7 +23,7 @@ TOKYO = ZoneInfo("Asia/Tokyo")
 
 def a_task(title: str = "API統合テスト", **fields: object) -> Task:
     values = {"id": uuid4(), "assignee_user_id": "U1", "creator_user_id": "U2", **fields}
-    return Task(title=title, **values)  # type: ignore[arg-type]  # any fields
+    return Task(title=title, **values)
 
 
 @pytest.fixture

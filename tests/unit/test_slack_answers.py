@@ -59,7 +59,7 @@ _TEXT = (st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0
 _LINES = _TEXT.map(lambda text: text[:500]).filter(lambda text: text.strip())
 _TIMES = st.datetimes(
     datetime(1900, 1, 1),  # noqa: DTZ001  (the strategy adds the zone)
-    datetime(9998, 1, 1),  # noqa: DTZ001
+    datetime(9998, 1, 1),  # noqa: DTZ001  (the strategy adds the zone)
     timezones=st.just(NOW.tzinfo),
 )
 

@@ -156,7 +156,7 @@ ZONES: list[tzinfo] = [
 ]
 nows = st.datetimes(
     datetime(1900, 1, 1),  # noqa: DTZ001  (the zone is added)
-    datetime(2200, 12, 31),  # noqa: DTZ001
+    datetime(2200, 12, 31),  # noqa: DTZ001  (the zone is added)
     timezones=st.sampled_from(ZONES),
 )
 pieces = st.lists(

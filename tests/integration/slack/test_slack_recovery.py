@@ -41,7 +41,7 @@ ME = Identity(TEAM_ID, BOT_USER_ID, BOT_ID)
 def left_behind(slack: SlackServer, body: dict[str, object]) -> Event:
     """An event as the inbox keeps it."""
     incoming = read_incoming(body, ME)
-    return Event(incoming.key, to_body(incoming), uuid4(), NOW)  # type: ignore[union-attr,arg-type]
+    return Event(incoming.key, to_body(incoming), uuid4(), NOW)
 
 
 async def test_what_a_dead_process_left_is_answered_at_the_next_start(

@@ -24,7 +24,7 @@ MOMENT = timedelta(microseconds=1)
 
 def reservation(**fields: object) -> Reservation:
     values = {"entity_id": uuid4(), "created_at": NOON, "fingerprint": b"\x00\xff", **fields}
-    return Reservation(**values)  # type: ignore[arg-type]  # any fields
+    return Reservation(**values)
 
 
 async def test_first_to_reserve_a_key_is_given_its_own(service: ServiceBackend) -> None:

@@ -50,12 +50,12 @@ def lose_answer(monkeypatch: pytest.MonkeyPatch) -> LoseAnswer:
 
 def token(**fields: object) -> ApiToken:
     values = {"id": uuid4(), "secret_hash": hash_of("s"), "created_at": NOW, **fields}
-    return ApiToken(name="ci", **values)  # type: ignore[arg-type]  # any fields
+    return ApiToken(name="ci", **values)
 
 
 def event(**fields: object) -> Event:
     values = {"body": {"text": "秘密の話"}, "entity_id": uuid4(), "received_at": NOW, **fields}
-    return Event("Ev1", **values)  # type: ignore[arg-type]  # any fields
+    return Event("Ev1", **values)
 
 
 async def test_own_event_is_no_duplicate_when_its_answer_was_lost(
@@ -103,7 +103,7 @@ async def test_token_is_created_though_the_answer_was_lost(manager: DatabaseMana
 
         return await run(once, **arguments)
 
-    manager.run = commit_and_lose_the_answer  # type: ignore[method-assign]
+    manager.run = commit_and_lose_the_answer
     assert await tokens.create(created) == created
     assert attempts == 2
     assert await tokens.list() == [created]

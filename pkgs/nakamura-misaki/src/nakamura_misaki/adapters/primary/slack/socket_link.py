@@ -103,7 +103,7 @@ class SocketLink:
         try:
             async with asyncio.timeout(_CONNECTING):
                 handler.client.wss_uri = await handler.client.issue_new_wss_url()
-                await handler.connect_async()  # type: ignore[no-untyped-call]
+                await handler.connect_async()  # type: ignore[no-untyped-call]  # bolt's
         except BaseException:
             await self._close()
             raise
@@ -141,7 +141,7 @@ class _Handler(AsyncSocketModeHandler):
         self._receiver = receiver
         self._handling: set[asyncio.Task[object]] = set()
 
-    async def handle(self, client: SocketModeClient, req: SocketModeRequest) -> None:  # type: ignore[override]
+    async def handle(self, client: SocketModeClient, req: SocketModeRequest) -> None:  # type: ignore[override]  # only ever this client
         task = asyncio.current_task()
         assert task is not None  # the client runs each envelope in a task of its own
         self._handling.add(task)
@@ -163,7 +163,7 @@ class _Handler(AsyncSocketModeHandler):
         if self._handling:
             await asyncio.wait(set(self._handling), timeout=_RECEIVING)
         client = self.client
-        await client.close()  # type: ignore[no-untyped-call]
+        await client.close()  # type: ignore[no-untyped-call]  # the SDK's
         tasks = (client.message_processor, client.current_session_monitor, client.message_receiver)
         running = [task for task in tasks if task is not None]
         if running:
