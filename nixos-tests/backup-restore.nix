@@ -76,6 +76,12 @@ in
           return {table: int(sql(machine, f"SELECT count(*) FROM {table}", database)) for table in tables}
 
 
+      def drop_kept() -> None:
+          """Drop the databases of before."""
+          for name in databases():
+              if name.startswith("nakamura_misaki_before_"):
+                  sql(machine, f"DROP DATABASE {name}", database="postgres")
+
       def restore(file: str) -> tuple[int, str]:
           status, output = machine.execute(f"nakamura-misaki-restore {file} --yes 2>&1")
           print(output)
@@ -194,10 +200,18 @@ in
           assert status == 1 and "The service did not start" in output, (status, output)
           machine.succeed(f"rm -r {broken}", f"systemctl daemon-reload; systemctl reset-failed {API}; systemctl start {API}")
           is_well()
-          for name in databases():
-              if name.startswith("nakamura_misaki_before_"):
-                  sql(machine, f"DROP DATABASE {name}", database="postgres")
+          drop_kept()
           proved("restored, but the service did not start: exit code 1 and where to look")
+
+      with subtest("Ctrl-C at any moment leaves the service running, and no restore behind it"):
+          for seconds in (0.3, 0.7, 1.2, 2.0, 3.0):
+              machine.execute(f"timeout --signal=INT {seconds} nakamura-misaki-restore {first} --yes")
+              machine.fail("systemctl list-units --no-legend 'run-nakamura-misaki-*' | grep .")
+              machine.require_unit_state(API)
+              machine.require_unit_state("nakamura-misaki-backup.timer")
+              assert http(machine, "/health/ready")[0] == 200
+          drop_kept()
+          proved("interrupted after 0.3 to 3 s the service and its timers run each time")
 
       with subtest("two are kept"):
           made = [back_up() for _ in range(3)]

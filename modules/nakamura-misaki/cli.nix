@@ -110,9 +110,21 @@ let
             ;;
         esac
       done
-      exec systemd-run --quiet --wait --collect --expand-environment=no \
-        --property="WorkingDirectory=-$PWD" --description="nakamura-misaki $subcommand" "''${attached[@]}" "''${properties[@]}" \
-        ${lib.getExe cfg.package} "$@"
+      # With systemd-run alone Ctrl-C would end, and the unit work on by itself.
+      unit="run-nakamura-misaki-$$"
+      trap 'systemctl stop "$unit.service" 2>/dev/null || true; exit 130' INT TERM HUP
+      run=(
+        systemd-run --quiet --wait --collect --expand-environment=no --unit="$unit"
+        --property="WorkingDirectory=-$PWD" --description="nakamura-misaki $subcommand"
+        "''${attached[@]}" "''${properties[@]}" ${lib.getExe cfg.package} "$@"
+      )
+      if [ "''${attached[0]}" = --pty ]; then
+        "''${run[@]}"
+      else
+        # bash hears a signal at once only while it waits.
+        "''${run[@]}" <&0 &
+        wait "$!"
+      fi
     '';
   };
 in

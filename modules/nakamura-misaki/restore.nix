@@ -71,6 +71,8 @@ let
 
       start_again() {
         status=$?
+        # Ctrl-C, or a connection that is lost, must not leave the service down.
+        trap "" INT TERM HUP
         echo "Starting the service again ..." >&2
         # A restart asked for by a person is no crash: it must not meet the limit of those.
         systemctl reset-failed nakamura-misaki-init-db.service nakamura-misaki-api.service || true
@@ -81,6 +83,7 @@ let
         exit "$status"
       }
       trap start_again EXIT
+      trap 'exit 130' INT TERM HUP
       echo "Stopping the service and its timers ..." >&2
       systemctl stop ${lib.escapeShellArgs stopped}
       nakamura-misaki restore "$@"

@@ -74,9 +74,10 @@ class DatabaseManager:
     ``database_url`` is a ``postgresql+asyncpg://`` URL. ``pool_timeout`` and
     ``connect_timeout`` are in seconds: how long to wait for a free connection
     and for a new one; ``statement_timeout`` likewise: how long a statement may
-    run, and a transaction lie idle. ``role`` is one to act as, other than the URL's. Row-level security sees the workspace through
-    the setting ``nakamura_misaki.workspace_id``, which every connection carries
-    from its start; a connection lent to another workspace is switched on the way.
+    run, and a transaction lie idle. ``role`` is one to act as, other than the
+    URL's. Row-level security sees the workspace through the setting
+    ``nakamura_misaki.workspace_id``, which every connection carries from its
+    start; a connection lent to another workspace is switched on the way.
 
     Repositories use ``run``, which lends the bare asyncpg connection: that costs
     little more than a prepared statement on a connection of one's own, where an
