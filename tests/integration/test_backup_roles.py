@@ -1,9 +1,7 @@
 """Backups by whatever role there is, on whatever server: what each may do, and what it is told."""
 
 import os
-import pty
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -14,7 +12,7 @@ from sqlalchemy.engine import make_url
 from cli_driver import CommandLine
 from database_server import Server, run_apart, server_directory
 from integration.backup_stage import BackupStage
-from integration.command import MODULE
+from integration.terminal import answered
 from integration.two_workspaces import OURS
 from nakamura_misaki.infrastructure.database.embedded import EmbeddedServer
 from nakamura_misaki.infrastructure.database.roles import OWNER_ROLE, RUNTIME_ROLE
@@ -236,36 +234,13 @@ def test_restore_asks_at_a_terminal(stage: BackupStage) -> None:
     dump = stage.back_up()
     stage.server.run("TRUNCATE notes CASCADE", database=stage.database)
 
-    def at_terminal(answer: bytes) -> tuple[int, str]:
-        ours, theirs = pty.openpty()
-        environment = stage.command().environment | {"TERM": "xterm", "COLUMNS": "300"}
-        with subprocess.Popen(
-            [*MODULE, "restore", dump],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            cwd=stage.root,
-            env=environment,
-        ) as process:
-            os.close(theirs)
-            said, answered = b"", False
-            while True:
-                try:
-                    said += os.read(ours, 4096)
-                except OSError:  # the other end is closed
-                    break
-                if b"Go on?" in said and not answered:
-                    os.write(ours, answer)
-                    answered = True
-        os.close(ours)
-        return process.returncode, said.decode()
-
-    code, said = at_terminal(b"n\n")
+    command = stage.command()
+    code, said = answered(command, "restore", str(dump), answer="n")
     rows = sum(stage.manifest()["rows"].values())
     assert code == 130
     assert f"and holds {rows} rows in 12 tables." in said
     assert f"This backup replaces the database {stage.database}, which is kept" in said
     assert (stage.rows()["notes"], stage.databases()) == ([], [])
-    code, said = at_terminal(b"y\n")
+    code, said = answered(command, "restore", str(dump), answer="y")
     assert (code, "restoring" in said, "DROP DATABASE" in said) == (0, True, True)
     assert len(stage.rows()["notes"]) == 80

@@ -1,14 +1,12 @@
 """``reembed`` as a person or a script calls it, against a real database."""
 
-import os
-import pty
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from cli_driver import CommandLine
-from integration.command import MODULE, Command
+from integration.command import Command
+from integration.terminal import answered
 from nakamura_misaki.adapters.primary.cli.context import Invocation
 from nakamura_misaki.adapters.primary.cli.progress import progress_bars
 from nakamura_misaki.infrastructure.di.models import (
@@ -117,36 +115,11 @@ def test_cli_reembed_asks_at_a_terminal_and_shows_its_progress(
     filled: CommandLine, tmp_path: Path, database_url: str
 ) -> None:
     command = Command(tmp_path, DATABASE_URL=database_url, EMBEDDING_DIMENSIONS="64")
-
-    def at_terminal(answer: bytes) -> tuple[int, str]:
-        ours, theirs = pty.openpty()
-        with subprocess.Popen(
-            [*MODULE, "reembed", "--dimensions", "48"],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            cwd=tmp_path,
-            env=command.environment | {"TERM": "xterm"},
-        ) as process:
-            os.close(theirs)
-            said = b""
-            answered = False
-            while True:
-                try:
-                    said += os.read(ours, 4096)
-                except OSError:  # the other end is closed
-                    break
-                if b"Go on?" in said and not answered:
-                    os.write(ours, answer)
-                    answered = True
-        os.close(ours)
-        return process.returncode, said.decode()
-
-    code, said = at_terminal(b"n\n")
+    code, said = answered(command, "reembed", "--dimensions", "48", answer="n")
     assert (code, "3 notes to embed with hashing-v1@48, in place of" in said) == (130, True)
     assert "That costs nothing." in said
     assert filled("reembed", "--status", "--json").json[0]["model"] == OLD
-    code, said = at_terminal(b"y\n")
+    code, said = answered(command, "reembed", "--dimensions", "48", answer="y")
     assert (code, "embedding" in said, "3/3" in said) == (0, True, True)
     assert filled("reembed", "--status", "--json").json[0]["model"] == NEW
 
